@@ -1,0 +1,235 @@
+// Package frame is RFC 6455 framing as arithmetic: where frames begin and end in a stream that
+// arrives in any pieces, and the few frames a proxy sends of its own. It does no I/O, starts no
+// goroutine and never touches a payload.
+package frame
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// MaxHead is the most that Tracker.Next ever leaves for later: the longest frame header but one
+// byte (RFC 6455 §5.2).
+const MaxHead = 2 + 8 + 4 - 1
+
+// Opcodes (RFC 6455 §11.8).
+const (
+	opContinuation = 0x0
+	opText         = 0x1
+	opBinary       = 0x2
+	opClose        = 0x8
+	opPong         = 0xA
+)
+
+// Bits of a frame's first two bytes.
+const (
+	bitFin  = 0x80
+	bitRSV1 = 0x40
+	bitsRSV = 0x70
+	bitMask = 0x80
+)
+
+// Violations of RFC 6455 that a Tracker reports. The sender of such a stream gets Close 1002.
+var (
+	ErrMasked         = errors.New("masked frame from a server")                      // §5.1
+	ErrUnmasked       = errors.New("unmasked frame from a client")                    // §5.1
+	ErrReserved       = errors.New("reserved bit that no extension gives a meaning")  // §5.2
+	ErrOpcode         = errors.New("unknown opcode")                                  // §5.2
+	ErrLength         = errors.New("payload length with the top bit set")             // §5.2
+	ErrControlLength  = errors.New("control frame longer than 125 bytes")             // §5.5
+	ErrControlPart    = errors.New("fragmented control frame")                        // §5.5
+	ErrClosePayload   = errors.New("close frame with a payload of one byte")          // §5.5.1
+	ErrNoContinuation = errors.New("new message before the last fragment of another") // §5.4
+	ErrNoMessage      = errors.New("continuation of no message")                      // §5.4
+	errIncomplete     = errors.New("header incomplete; never leaves this package")    //
+)
+
+// Extensions says what the opening handshake agreed on, as far as framing is concerned.
+type Extensions uint8
+
+const (
+	// NoExtensions leaves every reserved bit and opcode without a meaning.
+	NoExtensions Extensions = iota
+	// Deflate is permessage-deflate alone: RSV1 on the first frame of a message (RFC 7692 §6).
+	Deflate
+	// Unknown is any other: only the two ends know what reserved bits and opcodes mean.
+	Unknown
+)
+
+// Tracker follows the frames of one direction of a link. Its zero value follows a server's frames
+// without extensions; New makes the others. It holds no memory beyond itself and may be copied.
+type Tracker struct {
+	// Fixed at creation.
+	fromClient bool
+	extensions Extensions
+
+	// Where the stream stands.
+	left       uint64 // payload bytes still to come of the frame under way
+	fragmented bool   // a data message awaits its continuation
+	finishes   bool   // the frame under way ends a data message
+	closing    bool   // the frame under way is a Close
+	closed     bool   // a Close has passed whole
+	code       uint16
+
+	// What has passed whole.
+	frames, messages uint64
+}
+
+// New makes the Tracker of a direction: a client's frames are masked, a backend's are not.
+func New(fromClient bool, extensions Extensions) Tracker {
+	return Tracker{fromClient: fromClient, extensions: extensions}
+}
+
+// Next follows the stream to the end of the frame under way, or of p if that comes first, and
+// returns how many bytes of p that is. It returns 0 and no error when p ends inside a frame's
+// header (a Close frame's status code counts as part of it): the caller keeps those at most
+// MaxHead bytes and gives them again with what follows. After an error, which always concerns a
+// header none of which has been counted as passed, the stream cannot be followed any further.
+func (t *Tracker) Next(p []byte) (n int, err error) {
+	if t.left == 0 {
+		n, err = t.header(p)
+		if err == errIncomplete {
+			return 0, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	part := min(t.left, uint64(len(p)-n))
+	t.left -= part
+	n += int(part)
+	if t.left == 0 {
+		t.frameEnds()
+	}
+	return n, nil
+}
+
+// header reads and checks the header at the start of p, and takes the status code of a Close
+// frame with it. It returns the header's size; the code is part of the payload.
+func (t *Tracker) header(p []byte) (size int, err error) {
+	if len(p) < 2 {
+		return 0, errIncomplete
+	}
+	fin, opcode := p[0]&bitFin != 0, p[0]&0x0f
+	if err := t.checkOpening(p[0], fin, opcode); err != nil {
+		return 0, err
+	}
+	masked := p[1]&bitMask != 0
+	if masked && !t.fromClient {
+		return 0, ErrMasked
+	}
+	if !masked && t.fromClient {
+		return 0, ErrUnmasked
+	}
+
+	size = 2
+	length := uint64(p[1] &^ bitMask)
+	switch length {
+	case 126:
+		size += 2
+	case 127:
+		size += 8
+	}
+	if opcode >= opClose && opcode <= opPong {
+		if length > 125 {
+			return 0, ErrControlLength
+		}
+		if !fin {
+			return 0, ErrControlPart
+		}
+		if opcode == opClose && length == 1 {
+			return 0, ErrClosePayload
+		}
+	}
+	lengthEnd := size
+	if masked {
+		size += 4
+	}
+	if len(p) < size {
+		return 0, errIncomplete
+	}
+	switch length {
+	case 126:
+		length = uint64(binary.BigEndian.Uint16(p[2:]))
+	case 127:
+		if length = binary.BigEndian.Uint64(p[2:]); length>>63 != 0 {
+			return 0, ErrLength
+		}
+	}
+	if t.closing = opcode == opClose; t.closing && length > 0 {
+		if len(p) < size+2 {
+			return 0, errIncomplete
+		}
+		t.code = binary.BigEndian.Uint16(p[size:])
+		if masked {
+			t.code ^= binary.BigEndian.Uint16(p[lengthEnd:])
+		}
+	}
+
+	t.left = length
+	t.finishes = opcode <= opBinary && fin
+	if opcode <= opBinary {
+		t.fragmented = !fin
+	}
+	return size, nil
+}
+
+// checkOpening checks what the first byte of a frame says against what came before.
+func (t *Tracker) checkOpening(b byte, fin bool, opcode byte) error {
+	if t.extensions != Unknown {
+		allowed := byte(0)
+		if t.extensions == Deflate && (opcode == opText || opcode == opBinary) {
+			allowed = bitRSV1
+		}
+		if b&bitsRSV&^allowed != 0 {
+			return ErrReserved
+		}
+		if opcode > opBinary && opcode < opClose || opcode > opPong {
+			return ErrOpcode
+		}
+	}
+	switch {
+	case opcode == opContinuation && !t.fragmented:
+		return ErrNoMessage
+	case (opcode == opText || opcode == opBinary) && t.fragmented:
+		return ErrNoContinuation
+	}
+	return nil
+}
+
+func (t *Tracker) frameEnds() {
+	t.frames++
+	if t.finishes {
+		t.messages++
+		t.finishes = false
+	}
+	if t.closing {
+		t.closing, t.closed = false, true
+	}
+}
+
+// AtBoundary reports whether the stream stands between two frames: where a control frame may be
+// put in, also between the fragments of a message (RFC 6455 §5.4).
+func (t *Tracker) AtBoundary() bool { return t.left == 0 }
+
+// Closed reports whether a Close frame has passed whole. Nothing behind it means anything
+// (RFC 6455 §5.5.1), and none of it should be given to Next.
+func (t *Tracker) Closed() bool { return t.closed }
+
+// CloseCode is the status code of the Close frame that has passed: NoStatus when it had none, 0
+// when none has passed.
+func (t *Tracker) CloseCode() uint16 {
+	if t.closed && t.code == 0 {
+		return NoStatus
+	}
+	if !t.closed {
+		return 0
+	}
+	return t.code
+}
+
+// Frames is how many frames have passed whole, control frames included.
+func (t *Tracker) Frames() uint64 { return t.frames }
+
+// Messages is how many text and binary messages have passed whole.
+func (t *Tracker) Messages() uint64 { return t.messages }

@@ -1,0 +1,92 @@
+package head
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+)
+
+// Response is the head of a backend's answer, as it arrived.
+type Response struct {
+	// Status is the code of the status line, 100 to 999; Reason the text behind it, often empty.
+	Status int
+	Reason []byte
+
+	// Minor is the protocol's minor version: 0 or 1.
+	Minor int
+
+	// Fields is the block of field lines, without the empty line.
+	Fields []byte
+
+	// Size is how many bytes the whole head takes, the empty line included.
+	Size int
+}
+
+// Errors of PeekResponse, besides those of Check and of the reader.
+var (
+	ErrTooLarge   = errors.New("head larger than the limit")
+	ErrStatusLine = errors.New("malformed status line")
+)
+
+// PeekResponse waits for a whole head on br and reads it strictly, without consuming it: r.Fields
+// is valid until the next read from br, and br.Discard(r.Size) goes on behind the head. A head
+// that does not fit into br's buffer is ErrTooLarge; an end before it is complete is
+// io.ErrUnexpectedEOF, or io.EOF when nothing came at all.
+func PeekResponse(br *bufio.Reader) (r Response, err error) {
+	seen := 0
+	for {
+		// Peek for one byte more than there is reads once; Buffered tells how much came.
+		_, err := br.Peek(seen + 1)
+		if err != nil {
+			if errors.Is(err, bufio.ErrBufferFull) {
+				return r, ErrTooLarge
+			}
+			if errors.Is(err, io.EOF) && seen > 0 {
+				return r, io.ErrUnexpectedEOF
+			}
+			return r, err
+		}
+		b, _ := br.Peek(br.Buffered())
+		// The empty line may have begun in the last bytes that were looked at before.
+		if i := bytes.Index(b[max(0, seen-3):], []byte("\r\n\r\n")); i >= 0 {
+			return parseResponse(b[:max(0, seen-3)+i+4])
+		}
+		seen = len(b)
+	}
+}
+
+func parseResponse(b []byte) (Response, error) {
+	line, fields, _ := bytes.Cut(b, crlf)
+	r := Response{Fields: fields[:len(fields)-len(crlf)], Size: len(b)}
+	// status-line = HTTP-version SP status-code SP [ reason-phrase ] (RFC 9112 §4). Servers that
+	// leave out the second space are many, and no two readers differ about them.
+	const version = "HTTP/1."
+	if len(line) < len(version)+5 || string(line[:len(version)]) != version || line[8] != ' ' {
+		return r, ErrStatusLine
+	}
+	if r.Minor = int(line[7] - '0'); line[7] != '0' && line[7] != '1' {
+		return r, ErrStatusLine
+	}
+	for _, c := range line[9:12] {
+		if c < '0' || c > '9' {
+			return r, ErrStatusLine
+		}
+		r.Status = r.Status*10 + int(c-'0')
+	}
+	if r.Reason = line[12:]; len(r.Reason) > 0 {
+		if r.Reason[0] != ' ' {
+			return r, ErrStatusLine
+		}
+		r.Reason = r.Reason[1:]
+	}
+	if r.Status < 100 {
+		return r, ErrStatusLine
+	}
+	for _, c := range r.Reason {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return r, ErrStatusLine
+		}
+	}
+	return r, Check(r.Fields)
+}

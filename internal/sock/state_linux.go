@@ -1,0 +1,43 @@
+package sock
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func idle(conn net.Conn) bool {
+	ok := true
+	open := control(conn, func(fd int) {
+		var b [1]byte
+		n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		// Nothing to read and not at its end: EAGAIN. Bytes, an end (0) and errors all rule it out.
+		ok = n < 0 && err == unix.EAGAIN
+	})
+	return open && ok
+}
+
+func gone(conn net.Conn) bool {
+	ended := false
+	open := control(conn, func(fd int) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(fds, 0)
+		ended = err == nil && n > 0 && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	})
+	return !open || ended
+}
+
+// control runs f on the descriptor while it cannot be closed, and reports whether conn is open. A
+// connection without a descriptor counts as open.
+func control(conn net.Conn, f func(fd int)) (open bool) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return true
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	return raw.Control(func(fd uintptr) { f(int(fd)) }) == nil
+}
