@@ -1,0 +1,186 @@
+// Package routing decides where a request goes. Load reads proxy.yaml into a Config, plain values;
+// NewTable makes of its routes an immutable Table, which gives for a host and a path the Route that
+// serves them, and a Route picks the Backend.
+package routing
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"time"
+)
+
+// Config is proxy.yaml as plain values. Load fills in every default; who builds one in Go may leave
+// zero values and call FillDefaults. Nothing in it changes after that.
+type Config struct {
+	// File is the path as given to Load, empty for a Config built in Go.
+	File string
+
+	// Listeners are the addresses to accept on, at least one after Load.
+	Listeners []Listener
+
+	// Routes are in the file's order, which means nothing: the most specific match wins. At least one
+	// after Load.
+	Routes []RouteConfig
+
+	Timeouts Timeouts
+	Limits   Limits
+
+	// GracePeriod is how long requests and links may take to end after SIGTERM. Zero means 30 seconds.
+	GracePeriod time.Duration
+
+	Log Log
+
+	// Warnings are what does not stop the proxy but should be looked at: an expired certificate.
+	Warnings []Fault
+}
+
+// Listener is one address to accept on.
+type Listener struct {
+	// Address is host:port, :port or [ip]:port. Port 0 is one picked by the system.
+	Address string
+
+	// TLS is nil for a listener of ws:// and http://.
+	TLS *TLS
+
+	// Line is where the file has it, zero for one built in Go.
+	Line int
+}
+
+// TLS says how a listener ends TLS. After Load it has either Certificates or SelfSigned.
+type TLS struct {
+	// Certificates are the pairs to choose from by server name; the first serves whoever asks for none.
+	Certificates []CertificateFiles
+
+	// SelfSigned are the names and IP addresses of a certificate to be made at start.
+	SelfSigned []string
+
+	// MinVersion is a constant of crypto/tls. Zero means TLS 1.2.
+	MinVersion uint16
+}
+
+// CertificateFiles is a certificate chain and its key, both PEM files. Load has read them once: they
+// parsed, and the key fits the certificate.
+type CertificateFiles struct {
+	// Cert and Key are paths; what the file writes relative to its own folder stands here joined with it.
+	Cert, Key string
+
+	// Names are the host names and IP addresses the certificate is for, as it lists them.
+	Names []string
+
+	// NotAfter is when the certificate expires.
+	NotAfter time.Time
+}
+
+// RouteConfig is one entry of routes.
+type RouteConfig struct {
+	// Host is an exact name, a wildcard such as *.example.com, or empty for any. Load gives it in lower
+	// case, without trailing dot. A wildcard stands for one label or more, never for none.
+	Host string
+
+	// Path is exact ("/chat") or a prefix ("/ws/*"). Empty means "/*", every path. Table.Match says what
+	// a prefix matches.
+	Path string
+
+	// Backends take turns. At least one.
+	Backends []BackendConfig
+
+	// HostHeader is the Host a backend is sent. Zero keeps the client's.
+	HostHeader HostHeader
+
+	// DialTimeout is how long connecting to a backend may take. Zero means 5 seconds.
+	DialTimeout time.Duration
+
+	// HandshakeTimeout is how long a backend may take to answer an opening handshake. Zero means
+	// 10 seconds.
+	HandshakeTimeout time.Duration
+
+	// ResponseTimeout is how long a backend may take to begin answering a plain request. Zero means
+	// 60 seconds.
+	ResponseTimeout time.Duration
+
+	// Line is where the file has it, zero for one built in Go.
+	Line int
+}
+
+// BackendConfig is one backend of a route, as ParseBackend makes it.
+type BackendConfig struct {
+	// URL is as written.
+	URL string
+
+	// Addr is host:port, empty for a builtin.
+	Addr string
+
+	// Builtin is the name behind "builtin:", empty for any other backend.
+	Builtin string
+}
+
+// HostHeader says which Host a backend is sent. The zero value keeps the client's.
+type HostHeader struct {
+	// Backend sends the backend's own, as its URL has it.
+	Backend bool
+
+	// Literal, unless empty, is sent as it stands; Backend is false then.
+	Literal string
+}
+
+// Timeouts bound what a client may take.
+type Timeouts struct {
+	// TLSHandshake is how long a client may take for its TLS handshake. Zero means 10 seconds.
+	TLSHandshake time.Duration
+
+	// RequestHeader is how long a client may take to send a request's header. Zero means 10 seconds.
+	RequestHeader time.Duration
+
+	// KeepAlive is how long a connection of plain HTTP may be idle between requests. Zero means 60 seconds.
+	KeepAlive time.Duration
+}
+
+// Limits are sizes in bytes.
+type Limits struct {
+	// HeaderSize is the most that the header of a request or of an answer may have. Zero means 16 KiB.
+	HeaderSize int64
+
+	// BodySize is the most that the body of a plain request may have. Zero means no limit.
+	BodySize int64
+}
+
+// Log says what is logged and how.
+type Log struct {
+	// Level is the least that is logged. Zero is slog.LevelInfo.
+	Level slog.Level
+
+	// Format is "text" or "json". Empty means "text".
+	Format string
+}
+
+// FillDefaults puts the default into every field that is zero. Load has done it.
+func (c *Config) FillDefaults() {
+	for i := range c.Listeners {
+		if t := c.Listeners[i].TLS; t != nil {
+			fill(&t.MinVersion, tls.VersionTLS12)
+		}
+	}
+	for i := range c.Routes {
+		c.Routes[i].fillDefaults()
+	}
+	fill(&c.Timeouts.TLSHandshake, 10*time.Second)
+	fill(&c.Timeouts.RequestHeader, 10*time.Second)
+	fill(&c.Timeouts.KeepAlive, 60*time.Second)
+	fill(&c.Limits.HeaderSize, 16<<10)
+	fill(&c.GracePeriod, 30*time.Second)
+	fill(&c.Log.Format, "text")
+}
+
+func (r *RouteConfig) fillDefaults() {
+	fill(&r.Path, "/*")
+	fill(&r.DialTimeout, 5*time.Second)
+	fill(&r.HandshakeTimeout, 10*time.Second)
+	fill(&r.ResponseTimeout, 60*time.Second)
+}
+
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
