@@ -1,6 +1,9 @@
 package frame
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // Status codes of Close frames that wsproxy sends or names (RFC 6455 §7.4.1 and the IANA registry
 // of WebSocket close codes).
@@ -19,9 +22,14 @@ const maxControl = 125
 
 // AppendClose appends a Close frame with a status code and a reason to dst. With a mask it is a
 // client's frame, which must be masked with a key nobody can predict (RFC 6455 §5.3); nil makes a
-// server's. The reason is UTF-8; what would not fit into a control frame is cut off.
+// server's. The reason is UTF-8; the characters that would not fit into a control frame are cut off.
 func AppendClose(dst []byte, code uint16, reason string, mask *[4]byte) []byte {
-	reason = reason[:min(len(reason), maxControl-2)]
+	if cut := maxControl - 2; len(reason) > cut {
+		for !utf8.RuneStart(reason[cut]) {
+			cut-- // half a character would make the whole frame invalid (§5.5.1, §8.1)
+		}
+		reason = reason[:cut]
+	}
 	dst = append(dst, bitFin|opClose, byte(2+len(reason)))
 	if mask != nil {
 		dst[len(dst)-1] |= bitMask

@@ -53,7 +53,7 @@ func follow(t *Tracker, stream []byte, cut func() int) (boundaries []int, err er
 				boundaries = append(boundaries, passed)
 			}
 		}
-		if left := given - passed; left > MaxHead {
+		if left := given - passed; left > MaxHead && !t.Closed() {
 			return boundaries, errors.New("more than MaxHead bytes left for later")
 		}
 	}
@@ -175,6 +175,20 @@ func TestCloseCodes(t *testing.T) {
 			if got := tr.CloseCode(); got != tt.want {
 				t.Errorf("%s in pieces of %d: code %d, want %d", tt.name, size, got, tt.want)
 			}
+		}
+	}
+}
+
+func TestLongReasonIsCutBetweenCharacters(t *testing.T) {
+	for _, tt := range []struct{ name, reason, want string }{
+		{"fits", strings.Repeat("z", 123), strings.Repeat("z", 123)},
+		{"one byte too long", strings.Repeat("z", 124), strings.Repeat("z", 123)},
+		{"a character across the end", strings.Repeat("z", 121) + "€€", strings.Repeat("z", 121)},
+		{"a character before the end", strings.Repeat("z", 120) + "€€", strings.Repeat("z", 120) + "€"},
+	} {
+		got := AppendClose(nil, GoingAway, tt.reason, nil)
+		if reason := string(got[4:]); reason != tt.want || int(got[1]) != 2+len(tt.want) {
+			t.Errorf("%s: reason %q, payload of %d; want %q", tt.name, reason, got[1], tt.want)
 		}
 	}
 }

@@ -28,6 +28,24 @@ func gone(conn net.Conn) bool {
 	return !open || ended
 }
 
+func unsent(conn net.Conn) (n int) {
+	control(conn, func(fd int) {
+		if queued, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ); err == nil {
+			n = queued
+		}
+	})
+	return n
+}
+
+func acked(conn net.Conn) (n uint64) {
+	control(conn, func(fd int) {
+		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n = info.Bytes_acked
+		}
+	})
+	return n
+}
+
 // control runs f on the descriptor while it cannot be closed, and reports whether conn is open. A
 // connection without a descriptor counts as open.
 func control(conn net.Conn, f func(fd int)) (open bool) {

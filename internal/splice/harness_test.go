@@ -1,0 +1,217 @@
+package splice
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// patience is the longest any test waits for something that happens at once: it fails a test that
+// hangs, and measures nothing.
+const patience = 30 * time.Second
+
+// forGood keeps the engine's own timers out of a test: what ends there, something else ends.
+var forGood = Config{CloseTimeout: -1, FinTimeout: -1}
+
+// drivers are the engines that must behave alike.
+var drivers = []struct {
+	name string
+	new  func(Config) *Engine
+}{
+	{"goroutines", New},
+}
+
+// setup is one way of making a link.
+type setup struct {
+	newEngine func(Config) *Engine
+	tls       bool // on the client's end
+}
+
+// onEverySetup runs a behaviour test on each driver, with and without TLS.
+func onEverySetup(t *testing.T, test func(t *testing.T, s setup)) {
+	for _, d := range drivers {
+		t.Run(d.name+"/tcp", func(t *testing.T) { test(t, setup{newEngine: d.new}) })
+		t.Run(d.name+"/tls", func(t *testing.T) { test(t, setup{newEngine: d.new, tls: true}) })
+	}
+}
+
+// rig is a link with the test at both of its far ends.
+type rig struct {
+	t               *testing.T
+	engine          *Engine
+	client, backend End // the test's
+	ended           chan Result
+	calls           atomic.Int32 // of Done
+}
+
+// open makes an engine and a link on it. When the test ends, so does the link.
+func (s setup) open(t *testing.T, cfg Config) *rig {
+	t.Helper()
+	return s.join(t, s.engine(t, cfg), Spec{})
+}
+
+// engine makes an engine that must have lost its links by the end of the test.
+func (s setup) engine(t *testing.T, cfg Config) *Engine {
+	e := s.newEngine(cfg)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if cut := e.Stop(ctx); cut != 0 {
+			t.Errorf("%d links had not ended when their far ends had closed", cut)
+		}
+	})
+	return e
+}
+
+// join makes a link on e between two new pairs, with the early bytes and extensions of spec.
+func (s setup) join(t *testing.T, e *Engine, spec Spec) *rig {
+	t.Helper()
+	r, spec := s.pairs(t, e, spec)
+	r.splice(spec)
+	return r
+}
+
+// pairs makes what join splices.
+func (s setup) pairs(t *testing.T, e *Engine, spec Spec) (*rig, Spec) {
+	t.Helper()
+	r := &rig{t: t, engine: e, ended: make(chan Result, 8)}
+	r.client, spec.Client = s.clientPair(t)
+	r.backend, spec.Backend = pair(t)
+	spec.Done = func(res Result) {
+		r.calls.Add(1)
+		r.ended <- res
+	}
+	for _, far := range []End{r.client, r.backend} {
+		if err := far.SetDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { far.Close() })
+	}
+	return r, spec
+}
+
+func (r *rig) splice(spec Spec) {
+	r.t.Helper()
+	if err := r.engine.Splice(spec); err != nil {
+		r.t.Fatalf("Splice: %v", err)
+	}
+}
+
+// clientPair is a client's connection and the proxy's side of it.
+func (s setup) clientPair(t *testing.T) (far, near End) {
+	t.Helper()
+	tcpFar, tcpNear := pair(t)
+	if !s.tls {
+		return tcpFar, tcpNear
+	}
+	client := tls.Client(tcpFar, &tls.Config{RootCAs: testCA().pool, ServerName: "wsproxy.test"})
+	server := tls.Server(tcpNear, &tls.Config{Certificates: []tls.Certificate{testCA().cert}})
+	shaken := make(chan error, 1)
+	go func() { shaken <- server.Handshake() }()
+	if err := client.Handshake(); err != nil {
+		t.Fatalf("client's handshake: %v", err)
+	}
+	if err := <-shaken; err != nil {
+		t.Fatalf("server's handshake: %v", err)
+	}
+	return client, server
+}
+
+// pair is a connected pair of TCP sockets.
+func pair(t *testing.T) (far, near *net.TCPConn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	dialled, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := ln.Accept()
+	if err != nil {
+		dialled.Close()
+		t.Fatal(err)
+	}
+	return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
+}
+
+// tcp is the socket below an end.
+func tcp(end End) *net.TCPConn {
+	if over, ok := end.(*tls.Conn); ok {
+		return over.NetConn().(*net.TCPConn)
+	}
+	return end.(*net.TCPConn)
+}
+
+// result waits for the link's end.
+func (r *rig) result() Result {
+	r.t.Helper()
+	select {
+	case res := <-r.ended:
+		return res
+	case <-time.After(patience):
+		r.t.Fatal("the link has not ended")
+		panic("unreachable")
+	}
+}
+
+// over lets both far ends close and returns the link's result.
+func (r *rig) over() Result {
+	r.t.Helper()
+	r.client.Close()
+	r.backend.Close()
+	return r.result()
+}
+
+// eventually waits for what has no event of its own.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !holds(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("still not so: %s", what)
+		}
+	}
+}
+
+// testCA is a certificate for wsproxy.test and the pool that trusts it.
+var testCA = sync.OnceValue(func() (ca struct {
+	cert tls.Certificate
+	pool *x509.CertPool
+}) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		DNSNames:     []string{"wsproxy.test"},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+		IsCA:         true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		panic(err)
+	}
+	ca.cert = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	ca.pool = x509.NewCertPool()
+	ca.pool.AddCert(leaf)
+	return ca
+})

@@ -1,0 +1,216 @@
+package splice
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"wsproxy/internal/frame"
+)
+
+// Cause says what ended a link. The first thing that happened counts.
+type Cause uint8
+
+const (
+	// StillOpen is the zero value: nothing has ended the link.
+	StillOpen Cause = iota
+	// ClientClosed and BackendClosed: a Close frame came from there first.
+	ClientClosed
+	BackendClosed
+	// ClientGone and BackendGone: the connection there ended or broke without a Close frame.
+	ClientGone
+	BackendGone
+	// ClientViolation and BackendViolation: what came from there was not RFC 6455.
+	ClientViolation
+	BackendViolation
+	// Drained: wsproxy closed it.
+	Drained
+)
+
+// String is the cause as a log line has it.
+func (c Cause) String() string {
+	return [...]string{"open", "client closed", "backend closed", "client gone", "backend gone",
+		"client violation", "backend violation", "drained"}[c]
+}
+
+// Result is what is known of a link once it has ended.
+type Result struct {
+	Cause Cause
+
+	// Err is the violation, when there was one, and the first if there were two.
+	Err error
+
+	// ClientCode and BackendCode are the status codes of the Close frames that came from each:
+	// frame.NoStatus for one without a code, 0 where none came.
+	ClientCode, BackendCode uint16
+
+	ToBackend, ToClient Count
+	Duration            time.Duration
+}
+
+// Count is what passed in one direction. Frames and messages are those that passed whole; a Close
+// of wsproxy's own counts among the bytes only.
+type Count struct {
+	Bytes, Frames, Messages uint64
+}
+
+// link is what both drivers know of a link: two pipes, and when it is over. It does no I/O; a
+// driver tells it what happened, writes what it returns and asks for its patience afterwards.
+//
+//	open    → closing: a Close frame has passed or been sent in one direction
+//	any     → ending: an end has ended or broken, or both ends have said their Close
+//	ending  → closed: both pipes have ended, or the driver's patience has
+//	closing → closed: the driver's patience has ended
+type link struct {
+	// Fixed at creation.
+	opened time.Time
+
+	// Owned by the driver.
+	toBackend, toClient pipe
+	cause               Cause
+	err                 error
+}
+
+type state uint8
+
+const (
+	open state = iota
+	closing
+	ending
+)
+
+func newLink(extensions frame.Extensions, opened time.Time) link {
+	return link{
+		opened:    opened,
+		toBackend: pipe{toBackend: true, tracker: frame.New(true, extensions)},
+		toClient:  pipe{tracker: frame.New(false, extensions)},
+	}
+}
+
+// other is the pipe of the opposite direction.
+func (l *link) other(p *pipe) *pipe {
+	if p == &l.toBackend {
+		return &l.toClient
+	}
+	return &l.toBackend
+}
+
+// received takes n bytes that have been read for p into buf behind headroom, none when the driver
+// only woke it, and returns what is to be written to p's end, a part of buf. The other pipe may be
+// due afterwards.
+func (l *link) received(p *pipe, buf []byte, n int) (out []byte) {
+	out, err := p.pass(buf, n)
+	if err != nil {
+		// The sender is told what it did. The other end did nothing: for it the sender has gone.
+		l.blame(p, ClientViolation, BackendViolation)
+		if l.err == nil {
+			l.err = err
+		}
+		l.other(p).leave(farewell{frame.ProtocolError, err.Error()})
+		p.leave(goneFrom(p))
+		out = p.bid(out)
+	}
+	if p.tracker.Closed() {
+		if l.cause == from(p, ClientGone, BackendGone) {
+			l.cause = StillOpen // a write found the end gone before its Close had been read
+		}
+		l.blame(p, ClientClosed, BackendClosed)
+	}
+	return out
+}
+
+// end takes the end of what p reads: io.EOF, or why it broke off. It returns what is still to be
+// written, a part of buf, and whether the end is then to be passed on as a reset.
+func (l *link) end(p *pipe, buf []byte, err error) (out []byte, reset bool) {
+	l.blame(p, ClientGone, BackendGone)
+	p.ended = true
+	orderly := errors.Is(err, io.EOF) || p.over
+	if !p.toBackend {
+		p.leave(goneFrom(p))
+	}
+	// With a Close frame the other end knows what happened, and it arrives, as behind a reset it
+	// might not.
+	out = p.bid(buf[headroom:headroom])
+	return out, !orderly && len(out) == 0
+}
+
+// broke says that p's bytes cannot be written any more: the end they go to has gone. The driver
+// goes on reading for p.
+func (l *link) broke(p *pipe) {
+	l.blame(l.other(p), ClientGone, BackendGone)
+	p.broken = true
+	p.finish()
+}
+
+// cut says that the driver closes both ends now.
+func (l *link) cut() {
+	if l.cause == StillOpen {
+		l.cause = Drained
+	}
+}
+
+// close asks both ends to close, each at its pipe's next frame boundary. Both pipes may be due
+// afterwards.
+func (l *link) close(bye farewell, cause Cause) {
+	if l.cause == StillOpen {
+		l.cause = cause
+	}
+	l.toBackend.leave(bye)
+	l.toClient.leave(bye)
+}
+
+// leave makes the pipe say goodbye, unless it is to do so already.
+func (p *pipe) leave(bye farewell) {
+	if p.bye.code == 0 {
+		p.bye = bye
+	}
+}
+
+// goneFrom is what the receiver of a pipe is told when its sender has gone.
+func goneFrom(p *pipe) farewell {
+	if p.toBackend {
+		return farewell{frame.GoingAway, "client gone"}
+	}
+	return farewell{frame.BadGateway, "backend gone"}
+}
+
+// blame notes the first cause: one for what came from the client, one for the backend.
+func (l *link) blame(p *pipe, client, backend Cause) {
+	if l.cause == StillOpen {
+		l.cause = from(p, client, backend)
+	}
+}
+
+// from is the cause that names the end p reads from.
+func from(p *pipe, client, backend Cause) Cause {
+	if p.toBackend {
+		return client
+	}
+	return backend
+}
+
+func (l *link) state() state {
+	switch {
+	case l.toBackend.gone() || l.toClient.gone(), l.toBackend.heard() && l.toClient.heard():
+		return ending
+	case l.toBackend.over || l.toClient.over:
+		return closing
+	default:
+		return open
+	}
+}
+
+// moved grows whenever bytes move.
+func (l *link) moved() uint64 { return l.toBackend.bytes + l.toClient.bytes }
+
+func (l *link) result(now time.Time) Result {
+	return Result{
+		Cause:       l.cause,
+		Err:         l.err,
+		ClientCode:  l.toBackend.tracker.CloseCode(),
+		BackendCode: l.toClient.tracker.CloseCode(),
+		ToBackend:   l.toBackend.count(),
+		ToClient:    l.toClient.count(),
+		Duration:    now.Sub(l.opened),
+	}
+}
