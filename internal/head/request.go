@@ -1,5 +1,7 @@
 package head
 
+import "bytes"
+
 // Request is the head of a request on its way to a backend. All of it stays the caller's.
 type Request struct {
 	// Method and Target stand in the request line as the client sent them.
@@ -8,10 +10,12 @@ type Request struct {
 	// Fields is the client's block of field lines, which Check has passed.
 	Fields []byte
 
-	// Host replaces the value of the client's Host field. Empty keeps it.
+	// Host replaces the value of the client's Host field. Empty keeps it; a request without one,
+	// which HTTP/1.0 allows, must have it set.
 	Host string
 
-	// ClientIP, Proto (http or https) and ClientHost become X-Forwarded-For, -Proto and -Host.
+	// ClientIP, Proto (http or https) and, unless empty, ClientHost become X-Forwarded-For, -Proto
+	// and -Host.
 	ClientIP, Proto, ClientHost string
 
 	// Upgrade keeps the request an opening handshake: Connection and Upgrade, which are
@@ -33,35 +37,58 @@ func (r *Request) Append(dst []byte) []byte {
 	dst = append(dst, " HTTP/1.1\r\n"...)
 
 	named := ConnectionNames(r.Fields)
-	connection, upgrade := false, false
+	host := false
+	var u upgradeFields
 	for f := range Fields(r.Fields) {
 		switch {
-		case r.Upgrade && f.Is("Connection"):
-			// Several Connection fields are one list (RFC 9110 §5.3); one says all that is left.
-			if !connection {
-				dst = appendField(dst, f.Name, "Upgrade")
-			}
-			connection = true
-		case r.Upgrade && f.Is("Upgrade"):
-			if !upgrade {
-				dst = appendField(dst, f.Name, "websocket")
-			}
-			upgrade = true
+		case r.Upgrade && u.append(&dst, f):
 		case f.Is("Transfer-Encoding"), f.Is("Content-Length"):
 			if !r.Upgrade {
-				dst = appendField(dst, f.Name, f.Value)
+				dst = AppendField(dst, f.Name, f.Value)
 			}
-		case r.Host != "" && f.Is("Host"):
-			dst = appendField(dst, f.Name, r.Host)
-		case HopByHop(f.Name), f.Is("Expect"), forwarded(f.Name), named.has(f.Name):
+		case f.Is("Host"):
+			if host = true; r.Host != "" {
+				f.Value = []byte(r.Host)
+			}
+			dst = AppendField(dst, f.Name, f.Value)
+		case HopByHop(f.Name), f.Is("Expect"), forwarded(f.Name), named.Has(f.Name):
 		default:
-			dst = appendField(dst, f.Name, f.Value)
+			dst = AppendField(dst, f.Name, f.Value)
 		}
 	}
-	dst = appendField(dst, "X-Forwarded-For", r.ClientIP)
-	dst = appendField(dst, "X-Forwarded-Proto", r.Proto)
-	dst = appendField(dst, "X-Forwarded-Host", r.ClientHost)
+	if !host {
+		// HTTP/1.0 knows requests without; HTTP/1.1 does not (RFC 9112 §3.2).
+		dst = AppendField(dst, "Host", r.Host)
+	}
+	dst = AppendField(dst, "X-Forwarded-For", r.ClientIP)
+	dst = AppendField(dst, "X-Forwarded-Proto", r.Proto)
+	if r.ClientHost != "" {
+		dst = AppendField(dst, "X-Forwarded-Host", r.ClientHost)
+	}
 	return append(dst, crlf...)
+}
+
+// upgradeFields writes Connection and Upgrade of a handshake, each once: several Connection fields
+// are one list (RFC 9110 §5.3), and the proxy's own has one member.
+type upgradeFields struct{ connection, upgrade bool }
+
+// append appends f to dst in the proxy's words when it is one of the two, and reports whether it is.
+func (u *upgradeFields) append(dst *[]byte, f Field) bool {
+	switch {
+	case f.Is("Connection"):
+		if !u.connection {
+			*dst = AppendField(*dst, f.Name, "Upgrade")
+		}
+		u.connection = true
+		return true
+	case f.Is("Upgrade"):
+		if !u.upgrade {
+			*dst = AppendField(*dst, f.Name, "websocket")
+		}
+		u.upgrade = true
+		return true
+	}
+	return false
 }
 
 // Names are the field names that the Connection fields of a block list.
@@ -80,7 +107,8 @@ func ConnectionNames(block []byte) Names {
 	return names
 }
 
-func (n Names) has(name []byte) bool {
+// Has reports whether name is among them, in any case.
+func (n Names) Has(name []byte) bool {
 	for _, e := range n {
 		if EqualFold(e, string(name)) {
 			return true
@@ -92,10 +120,15 @@ func (n Names) has(name []byte) bool {
 // forwarded reports whether a field tells where a request came from.
 func forwarded(name []byte) bool {
 	const prefix = "X-Forwarded-"
+	if len(name) > len(prefix) && bytes.IndexByte(name, '_') >= 0 {
+		// CGI and its heirs read X_Forwarded_For as X-Forwarded-For.
+		name = bytes.ReplaceAll(name, []byte("_"), []byte("-"))
+	}
 	return len(name) > len(prefix) && EqualFold(name[:len(prefix)], prefix) || EqualFold(name, "Forwarded")
 }
 
-func appendField[N, V []byte | string](dst []byte, name N, value V) []byte {
+// AppendField appends one field line.
+func AppendField[N, V []byte | string](dst []byte, name N, value V) []byte {
 	dst = append(dst, name...)
 	dst = append(dst, ": "...)
 	dst = append(dst, value...)

@@ -23,6 +23,26 @@ type Response struct {
 	Size int
 }
 
+// Append appends the head of a 101 to dst as the client is to get it: the status line and the
+// backend's fields in their order and spelling, without those that are hop-by-hop or frame a body.
+// Connection and Upgrade stand where the backend had them.
+func (r *Response) Append(dst []byte) []byte {
+	dst = append(dst, "HTTP/1.1 101 "...)
+	dst = append(dst, r.Reason...)
+	dst = append(dst, crlf...)
+	named := ConnectionNames(r.Fields)
+	var w upgradeFields
+	for f := range Fields(r.Fields) {
+		switch {
+		case w.append(&dst, f):
+		case HopByHop(f.Name), f.Is("Content-Length"), named.Has(f.Name):
+		default:
+			dst = AppendField(dst, f.Name, f.Value)
+		}
+	}
+	return append(dst, crlf...)
+}
+
 // Errors of PeekResponse, besides those of Check and of the reader.
 var (
 	ErrTooLarge   = errors.New("head larger than the limit")
@@ -48,12 +68,33 @@ func PeekResponse(br *bufio.Reader) (r Response, err error) {
 			return r, err
 		}
 		b, _ := br.Peek(br.Buffered())
+		// A head in bare LF would never end: its sender is to hear so, not to be waited for.
+		if bareLF(b, seen) {
+			return r, ErrBareLineEnd
+		}
 		// The empty line may have begun in the last bytes that were looked at before.
 		if i := bytes.Index(b[max(0, seen-3):], []byte("\r\n\r\n")); i >= 0 {
 			return parseResponse(b[:max(0, seen-3)+i+4])
 		}
 		seen = len(b)
 	}
+}
+
+// bareLF reports whether the part of a head from seen on has an LF without its CR. Bytes behind the
+// head's end are none of it.
+func bareLF(b []byte, seen int) bool {
+	for i := seen; i < len(b); i++ {
+		if b[i] != '\n' {
+			continue
+		}
+		if i == 0 || b[i-1] != '\r' {
+			return true
+		}
+		if i >= 3 && b[i-2] == '\n' {
+			return false // the empty line: the head ends here
+		}
+	}
+	return false
 }
 
 func parseResponse(b []byte) (Response, error) {

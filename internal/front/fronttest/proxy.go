@@ -1,0 +1,152 @@
+// Package fronttest is for tests that need all of the proxy's path between a client and a backend:
+// listeners, front, upgrade and the splice engine on loopback, with a raw client at one end and a
+// raw backend at the other.
+package fronttest
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"wsproxy/internal/forward"
+	"wsproxy/internal/front"
+	"wsproxy/internal/splice"
+	"wsproxy/routing"
+	"wsproxy/tlsterm"
+	"wsproxy/upgrade"
+)
+
+// Hung is how long anything may take before a test fails because of it; no test measures it.
+const Hung = 20 * time.Second
+
+// Config says what differs from a proxy with one route to one backend.
+type Config struct {
+	// Routes are served; one to Backend, a host:port, when there are none.
+	Routes  []routing.RouteConfig
+	Backend string
+
+	// Route changes that one route.
+	Route func(*routing.RouteConfig)
+
+	// Front changes what the Server gets.
+	Front func(*front.Config)
+
+	// Conn replaces each connection that is accepted.
+	Conn func(tlsterm.Conn) tlsterm.Conn
+}
+
+// Proxy is a running one. It stops with its test, which fails when a backend's slots do not come
+// back to zero.
+type Proxy struct {
+	// Addr and TLSAddr are the host:port of its listeners.
+	Addr, TLSAddr string
+
+	Table   *routing.Table
+	Engine  *splice.Engine
+	Server  *front.Server
+	Forward *forward.Transport
+	Log     *Log
+
+	t        testing.TB
+	serving  sync.WaitGroup
+	stopOnce sync.Once
+}
+
+// Start starts a Proxy.
+func Start(t testing.TB, cfg Config) *Proxy {
+	t.Helper()
+	if cfg.Routes == nil {
+		rc := routing.RouteConfig{Backends: []routing.BackendConfig{{URL: "http://" + cfg.Backend, Addr: cfg.Backend}}}
+		if cfg.Route != nil {
+			cfg.Route(&rc)
+		}
+		cfg.Routes = []routing.RouteConfig{rc}
+	}
+	table, err := routing.NewTable(&routing.Config{Routes: cfg.Routes}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{Table: table, Engine: splice.New(splice.Config{}), Forward: forward.New(forward.Config{}), Log: newLog(), t: t}
+	log := slog.New(p.Log)
+	fc := front.Config{
+		Table:    table,
+		Upgrader: upgrade.New(upgrade.Config{Engine: p.Engine, Log: log}),
+		Forward:  p.Forward,
+		Log:      log,
+	}
+	if cfg.Front != nil {
+		cfg.Front(&fc)
+	}
+	p.Server = front.New(fc)
+	certs, err := tlsterm.SelfSigned([]string{"localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Addr = p.listen(tlsterm.Config{Log: log}, cfg.Conn)
+	p.TLSAddr = p.listen(tlsterm.Config{Log: log, Certs: certs}, cfg.Conn)
+	t.Cleanup(p.Stop)
+	return p
+}
+
+func (p *Proxy) listen(cfg tlsterm.Config, conn func(tlsterm.Conn) tlsterm.Conn) string {
+	ln, err := tlsterm.Listen("127.0.0.1:0", cfg)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	accepting := make(chan struct{})
+	p.serving.Go(func() {
+		if err := p.Server.Serve(&listener{Listener: ln, accepting: accepting, conn: conn}); err != nil {
+			p.t.Errorf("Serve: %v", err)
+		}
+	})
+	<-accepting // a Shutdown before that would not know of the listener
+	return ln.Addr().String()
+}
+
+// listener tells when its first Accept begins.
+type listener struct {
+	net.Listener
+	once      sync.Once
+	accepting chan struct{}
+	conn      func(tlsterm.Conn) tlsterm.Conn // nil keeps them
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	l.once.Do(func() { close(l.accepting) })
+	c, err := l.Listener.Accept()
+	if err == nil && l.conn != nil {
+		c = l.conn(c.(tlsterm.Conn))
+	}
+	return c, err
+}
+
+// Stop ends the proxy as wsproxy does, and returns when all of it has ended.
+func (p *Proxy) Stop() {
+	p.stopOnce.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), Hung)
+		defer cancel()
+		p.Engine.Drain()
+		if err := p.Server.Shutdown(ctx); err != nil {
+			p.t.Errorf("Shutdown: %v", err)
+		}
+		p.Engine.Stop(ctx)
+		p.Forward.Close()
+		p.serving.Wait()
+		for _, b := range p.Table.Backends() {
+			if n := b.Links(); n != 0 {
+				p.t.Errorf("slots of backend %s at the end = %d, want 0", b.Addr, n)
+			}
+		}
+	})
+}
+
+// Slots are those taken of all backends.
+func (p *Proxy) Slots() (n int64) {
+	for _, b := range p.Table.Backends() {
+		n += b.Links()
+	}
+	return n
+}

@@ -1,0 +1,281 @@
+package front_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"wsproxy/internal/front"
+	"wsproxy/internal/front/fronttest"
+	"wsproxy/routing"
+)
+
+// answerAll answers every request on every connection with its path, until the backend is closed.
+func answerAll(t *testing.T, b *fronttest.Backend) {
+	t.Helper()
+	b.Serve(func(c *fronttest.Conn) {
+		for {
+			head, err := c.TryHead()
+			if err != nil {
+				return
+			}
+			path := strings.Fields(head)[1]
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(path), path)
+		}
+	})
+}
+
+func TestKeepAliveAndPipelining(t *testing.T) {
+	backend := fronttest.Listen(t)
+	answerAll(t, backend)
+	p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr})
+	const n = 5
+	var all strings.Builder
+	for i := range n {
+		fmt.Fprintf(&all, "GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i)
+	}
+	for name, dial := range map[string]func() *fronttest.Conn{
+		"plain": func() *fronttest.Conn { return fronttest.Dial(t, p.Addr) },
+		"TLS":   func() *fronttest.Conn { return fronttest.DialTLS(t, p.TLSAddr) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := dial()
+			for i := range n { // one by one
+				c.Send(fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i))
+				if _, body := c.Answer(); body != fmt.Sprintf("/%d", i) {
+					t.Errorf("answer %d = %q", i, body)
+				}
+			}
+			c.Send(all.String()) // all at once
+			for i := range n {
+				if _, body := c.Answer(); body != fmt.Sprintf("/%d", i) {
+					t.Errorf("pipelined answer %d = %q", i, body)
+				}
+			}
+			for i := range all.Len() { // in ones
+				c.Send(all.String()[i : i+1])
+			}
+			for i := range n {
+				if _, body := c.Answer(); body != fmt.Sprintf("/%d", i) {
+					t.Errorf("answer %d to a request in ones = %q", i, body)
+				}
+			}
+			c.Send("GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+			if r, _ := c.Answer(); !r.Close {
+				t.Error("the last answer does not announce the end")
+			}
+			if rest := c.Rest(); rest != "" {
+				t.Errorf("behind the last answer: %q, want the end", rest)
+			}
+		})
+	}
+	if lines := p.Log.Shown(); len(lines) != 0 {
+		t.Errorf("log has %q, want nothing for requests that went well", lines)
+	}
+}
+
+// A handshake may come on a connection that has carried requests, and right behind one.
+func TestHandshakeBehindAPipelinedRequest(t *testing.T) {
+	backend := fronttest.Listen(t)
+	p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr})
+	c := fronttest.Dial(t, p.Addr)
+	c.Send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n" + fronttest.Handshake + fronttest.ClientHello)
+	b := backend.Accept()
+	b.Head()
+	b.Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
+	link := backend.Accept()
+	link.Head()
+	link.Send(fronttest.Switching)
+	if _, body := c.Answer(); body != "hi" {
+		t.Errorf("first answer = %q, want hi", body)
+	}
+	c.Bytes(fronttest.Switching)
+	link.Bytes(fronttest.ClientHello)
+	closeLink(c, link)
+}
+
+// closeLink closes a link from the client's side, with all that belongs to it.
+func closeLink(c, b *fronttest.Conn) {
+	c.Send(fronttest.ClientClose)
+	b.Bytes(fronttest.ClientClose)
+	b.Send(fronttest.BackendClose)
+	b.Close()
+	c.Bytes(fronttest.BackendClose)
+	c.Rest()
+	c.Close()
+}
+
+func TestPanicIsAnsweredAndTheServerLives(t *testing.T) {
+	backend := fronttest.Listen(t)
+	answerAll(t, backend)
+	p := fronttest.Start(t, fronttest.Config{Routes: []routing.RouteConfig{
+		{Path: "/broken", Backends: backendAt(backend.Addr)},
+		{Path: "/good", Backends: backendAt(backend.Addr)},
+	}})
+	// A route without backends, which no table has, makes Pick divide by zero.
+	p.Table.Routes()[0].Backends = nil
+	for _, request := range []string{
+		"GET /broken HTTP/1.1\r\nHost: a\r\n\r\n",
+		strings.Replace(fronttest.Handshake, "/chat?room=1", "/broken", 1),
+		"POST /broken HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nx",
+	} {
+		c := fronttest.Dial(t, p.Addr)
+		c.Send(request)
+		if r, body := c.Answer(); r.StatusCode != 500 || !r.Close || strings.Contains(body, "divide") {
+			t.Errorf("answer = %d %q, close %v, want 500, nothing of the fault, and the end", r.StatusCode, body, r.Close)
+		}
+	}
+	if lines := p.Log.Lines("level=ERROR", "divide", "stack="); len(lines) != 3 {
+		t.Errorf("log has %d lines of the fault, want 3: %q", len(lines), p.Log.Lines())
+	}
+	c := fronttest.Dial(t, p.Addr)
+	c.Send("GET /good HTTP/1.1\r\nHost: a\r\n\r\n")
+	if _, body := c.Answer(); body != "/good" {
+		t.Errorf("answer after the faults = %q, want /good", body)
+	}
+}
+
+func TestForwardedRequest(t *testing.T) {
+	backend := fronttest.Listen(t)
+	p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr})
+	for _, tt := range []struct {
+		name, proto string
+		conn        *fronttest.Conn
+	}{
+		{"http", "http", fronttest.Dial(t, p.Addr)},
+		{"https", "https", fronttest.DialTLS(t, p.TLSAddr)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.conn.Send("GET /x?y HTTP/1.1\r\nhost: a:1\r\nX-Forwarded-For: 6.6.6.6\r\nb: c\r\nConnection: B2, close\r\nb2: d\r\n\r\n")
+			b := backend.Accept()
+			want := "GET /x?y HTTP/1.1\r\nhost: a:1\r\nb: c\r\n" +
+				"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: " + tt.proto + "\r\nX-Forwarded-Host: a:1\r\n\r\n"
+			if got := b.Head(); got != want {
+				t.Errorf("the backend gets\n%q, want\n%q", got, want)
+			}
+			b.Send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nto the end")
+			b.Close()
+			if _, body := tt.conn.Answer(); body != "to the end" {
+				t.Errorf("body = %q", body)
+			}
+		})
+	}
+}
+
+// A client that sends nothing, or not all, is cut off; only one that had begun hears why.
+func TestSlowClients(t *testing.T) {
+	backend := fronttest.Listen(t)
+	p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr, Front: func(c *front.Config) {
+		c.HeaderTimeout, c.KeepAlive = 50*time.Millisecond, 50*time.Millisecond
+	}})
+	for _, tt := range []struct {
+		name, sent, answer string
+	}{
+		{"nothing", "", ""},
+		{"half a request line", "GET /", "HTTP/1.1 408 "},
+		{"half a header", "GET / HTTP/1.1\r\nHost: a\r\nX: ", "HTTP/1.1 408 "},
+		{"a header in bare LF", "GET / HTTP/1.1\nHost: a\n\n", "HTTP/1.1 408 "},
+		{"no body", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", "HTTP/1.1 408 "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := len(p.Log.Shown())
+			c := fronttest.Dial(t, p.Addr)
+			c.Send(tt.sent)
+			got, lines := c.Rest(), 0
+			if tt.answer != "" {
+				lines = 1
+			}
+			if !strings.HasPrefix(got, tt.answer) || tt.answer == "" && got != "" {
+				t.Errorf("answer = %q, want %q and the end", got, tt.answer)
+			}
+			if shown := p.Log.Shown()[before:]; len(shown) != lines {
+				t.Errorf("log lines = %q, want %d", shown, lines)
+			}
+			backend.Untouched()
+		})
+	}
+	t.Run("nothing after a request", func(t *testing.T) {
+		c := fronttest.Dial(t, p.Addr)
+		c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		b := backend.Accept()
+		b.Head()
+		b.Send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+		c.Answer()
+		if got := c.Rest(); got != "" {
+			t.Errorf("after the keep-alive timeout: %q, want the end", got)
+		}
+	})
+	t.Run("an upload that pauses for longer", func(t *testing.T) {
+		c := fronttest.Dial(t, p.Addr)
+		c.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nx")
+		b := backend.Accept()
+		b.Head()
+		b.Bytes("x")
+		// Both timeouts pass while another client is cut off.
+		if got := fronttest.Dial(t, p.Addr).Rest(); got != "" {
+			t.Errorf("silent client reads %q", got)
+		}
+		c.Send(strings.Repeat("x", 99_999))
+		b.Bytes(strings.Repeat("x", 99_999))
+		b.Send("HTTP/1.1 204 No Content\r\n\r\n")
+		if r, _ := c.Answer(); r.StatusCode != 204 {
+			t.Errorf("status = %d, want 204", r.StatusCode)
+		}
+	})
+}
+
+// Clients that leave are no faults: nobody is answered and nothing is shown.
+func TestClientsThatLeaveAreNoFaults(t *testing.T) {
+	backend := fronttest.Listen(t)
+	backend.Serve(func(b *fronttest.Conn) { _, _ = io.Copy(io.Discard, b) })
+	p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr})
+	for name, sent := range map[string]string{
+		"at once": "", "in the request line": "GET /", "in the header": "GET / HTTP/1.1\r\nHost: a\r\nX",
+		"before the body": "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
+		"in the body":     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabc",
+		"in a chunk":      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
+	} {
+		for _, reset := range []bool{false, true} {
+			c := fronttest.Dial(t, p.Addr)
+			c.Send(sent)
+			if reset {
+				_ = c.Conn.(*net.TCPConn).SetLinger(0)
+				c.Close()
+				continue
+			}
+			_ = c.Conn.(*net.TCPConn).CloseWrite()
+			if got := c.Rest(); sent == "" && got != "" || sent != "" && !strings.HasPrefix(got, "HTTP/1.1 400 ") {
+				t.Errorf("client that ends its sending half %s reads %q", name, got)
+			}
+		}
+	}
+	secure := fronttest.DialTLS(t, p.TLSAddr)
+	secure.Close()
+	p.Stop()
+	for _, line := range p.Log.Shown() {
+		t.Errorf("log has %s", line)
+	}
+}
+
+func TestExpectContinue(t *testing.T) {
+	backend := fronttest.Listen(t)
+	p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr})
+	c := fronttest.Dial(t, p.Addr)
+	c.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+	if got := c.Head(); got != "HTTP/1.1 100 Continue\r\n\r\n" {
+		t.Errorf("first answer = %q, want 100", got)
+	}
+	c.Send("abc")
+	b := backend.Accept()
+	if head := b.Head(); strings.Contains(head, "Expect") {
+		t.Errorf("the backend is asked %q", head)
+	}
+	b.Bytes("abc")
+	b.Send("HTTP/1.1 204 No Content\r\n\r\n")
+	if r, _ := c.Answer(); r.StatusCode != 204 {
+		t.Errorf("status = %d, want 204", r.StatusCode)
+	}
+}

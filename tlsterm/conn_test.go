@@ -1,0 +1,226 @@
+package tlsterm
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+)
+
+// accepted is a connection that a listener accepted, and the client's end of it. With certs it is
+// one of TLS.
+func accepted(t *testing.T, certs *Certs) (server Conn, client net.Conn) {
+	t.Helper()
+	ln, err := Listen("127.0.0.1:0", Config{Certs: certs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	client = dial(t, ln.Addr().String())
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if certs != nil {
+		shaken := make(chan error, 1)
+		go func() { shaken <- conn.(*secureConn).Handshake() }()
+		over := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+		if err := over.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-shaken; err != nil {
+			t.Fatal(err)
+		}
+		client = over
+	}
+	return conn.(Conn), client
+}
+
+// both runs a test on a plain connection and on one of TLS.
+func both(t *testing.T, test func(t *testing.T, server Conn, client net.Conn)) {
+	t.Run("plain", func(t *testing.T) {
+		server, client := accepted(t, nil)
+		test(t, server, client)
+	})
+	t.Run("TLS", func(t *testing.T) {
+		server, client := accepted(t, selfSigned(t))
+		test(t, server, client)
+	})
+}
+
+func TestDetach(t *testing.T) {
+	both(t, func(t *testing.T, server Conn, client net.Conn) {
+		closed := false
+		server.OnClose(func() { closed = true })
+		server.Linger()
+		inner := server.Detach()
+		defer inner.Close()
+		if _, err := io.WriteString(client, "hello"); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := server.Read(make([]byte, 5)); n != 0 || !errors.Is(err, ErrDetached) {
+			t.Errorf("Read = %d, %v, want ErrDetached", n, err)
+		}
+		if err := server.Close(); err != nil || closed {
+			t.Errorf("Close = %v, OnClose called %v, want nothing to happen", err, closed)
+		}
+		b := make([]byte, 5)
+		if _, err := io.ReadFull(inner, b); err != nil || string(b) != "hello" {
+			t.Errorf("what was detached reads %q, %v", b, err)
+		}
+		switch inner.(type) {
+		case *net.TCPConn, *tls.Conn:
+		default:
+			t.Errorf("Detach = %T", inner)
+		}
+	})
+}
+
+func TestOnCloseIsCalledOnce(t *testing.T) {
+	server, _ := accepted(t, nil)
+	n := 0
+	server.OnClose(func() { n++ })
+	server.Close()
+	server.Close()
+	if n != 1 {
+		t.Errorf("OnClose called %d times, want once", n)
+	}
+}
+
+func TestSilent(t *testing.T) {
+	both(t, func(t *testing.T, server Conn, client net.Conn) {
+		if !server.Silent() {
+			t.Error("Silent = false before a byte was sent")
+		}
+		if _, err := io.WriteString(client, "x"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := server.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if server.Silent() {
+			t.Error("Silent = true of a client that was heard")
+		}
+	})
+}
+
+func TestGone(t *testing.T) {
+	both(t, func(t *testing.T, server Conn, client net.Conn) {
+		if server.Gone() {
+			t.Error("Gone = true of an open connection")
+		}
+		client.Close()
+		_, _ = io.Copy(io.Discard, server) // until the close has arrived
+		if !server.Gone() {
+			t.Error("Gone = false once the client has closed")
+		}
+	})
+}
+
+// An answer is read although the client has sent more than was read of it.
+func TestLingerKeepsTheAnswer(t *testing.T) {
+	both(t, func(t *testing.T, server Conn, client net.Conn) {
+		closed := make(chan error, 1)
+		server.Linger()
+		go func() {
+			_, err := io.ReadFull(server, make([]byte, 1))
+			if err == nil {
+				_, err = io.WriteString(server, "answer")
+			}
+			closed <- errors.Join(err, server.Close())
+		}()
+		if _, err := io.WriteString(client, strings.Repeat("x", 1_000_000)); err != nil {
+			t.Fatalf("send: %v", err)
+		}
+		b, err := io.ReadAll(client)
+		if err != nil || string(b) != "answer" {
+			t.Errorf("read %q, %v, want the answer and the end", b, err)
+		}
+		client.Close()
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestLingerEndsTheSendingHalfAtOnce(t *testing.T) {
+	server, client := accepted(t, nil)
+	server.Linger()
+	closed := make(chan error, 1)
+	go func() { closed <- server.Close() }()
+	// The client has neither sent nor closed anything.
+	if b, err := io.ReadAll(client); err != nil || len(b) > 0 {
+		t.Errorf("read %q, %v, want the end", b, err)
+	}
+	client.Close()
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
+// ReadFrom must not wait for more than one read brings.
+func TestReadFromWritesPerRead(t *testing.T) {
+	both(t, func(t *testing.T, server Conn, client net.Conn) {
+		r, w := io.Pipe()
+		copied := make(chan error, 1)
+		go func() {
+			n, err := server.(io.ReaderFrom).ReadFrom(r)
+			if err == nil && n != 6 {
+				err = errors.New("not six bytes")
+			}
+			copied <- err
+		}()
+		for _, piece := range []string{"one", "two"} {
+			if _, err := io.WriteString(w, piece); err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, 3)
+			if _, err := io.ReadFull(client, b); err != nil || string(b) != piece {
+				t.Errorf("read %q, %v, want %q before the next is sent", b, err, piece)
+			}
+		}
+		w.Close()
+		if err := <-copied; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestReadFromReportsErrors(t *testing.T) {
+	server, _ := accepted(t, nil)
+	broken := errors.New("broken")
+	readFrom := server.(io.ReaderFrom).ReadFrom
+	n, err := readFrom(io.MultiReader(strings.NewReader("abc"), &failing{broken}))
+	if n != 3 || !errors.Is(err, broken) {
+		t.Errorf("ReadFrom = %d, %v, want 3, %v", n, err, broken)
+	}
+	server.Close()
+	if _, err := readFrom(bytes.NewReader([]byte("abc"))); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("ReadFrom on a closed connection: %v, want %v", err, net.ErrClosed)
+	}
+}
+
+type failing struct{ err error }
+
+func (f *failing) Read([]byte) (int, error) { return 0, f.err }
+
+// fasthttp knows TLS by these methods.
+func TestOnlyTLSLooksLikeTLS(t *testing.T) {
+	plain, _ := accepted(t, nil)
+	if _, ok := plain.(interface{ ConnectionState() tls.ConnectionState }); ok {
+		t.Error("a plain connection has a ConnectionState")
+	}
+	secure, _ := accepted(t, selfSigned(t))
+	if _, ok := secure.(interface{ ConnectionState() tls.ConnectionState }); !ok {
+		t.Error("one of TLS has none")
+	}
+	for _, conn := range []Conn{plain, secure} {
+		if _, ok := conn.NetConn().(*net.TCPConn); !ok {
+			t.Errorf("NetConn of a %T is a %T", conn, conn.NetConn())
+		}
+	}
+}
