@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"wsproxy/internal/echo"
+	"wsproxy/internal/forward"
+	"wsproxy/internal/front"
+	"wsproxy/internal/splice"
+	"wsproxy/routing"
+	"wsproxy/tlsterm"
+	"wsproxy/upgrade"
+)
+
+// run serves the configuration in file until SIGTERM or SIGINT.
+func run(file string) error {
+	cfg, err := routing.Load(file)
+	if err != nil {
+		return explain(file, err)
+	}
+	// From here on a signal is an orderly end, also while listeners come up.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+
+	p, err := start(cfg)
+	if err != nil {
+		return err
+	}
+	announce(os.Stdout, cfg, p.listeners)
+	for _, w := range cfg.Warnings {
+		p.log.Warn("configuration", "err", w.String())
+	}
+	select {
+	case s := <-signals:
+		p.log.Info("stopping", "signal", s.String(), "links", p.engine.Stats().Open, "grace_period", cfg.GracePeriod)
+	case err := <-p.failed:
+		p.log.Error("listener", "err", err)
+		p.stop(cfg, signals)
+		return err
+	}
+	return p.stop(cfg, signals)
+}
+
+// proxy is the rooms of one running configuration.
+type proxy struct {
+	log       *slog.Logger
+	echo      *echo.Server // nil when no route uses it
+	engine    *splice.Engine
+	forward   *forward.Transport
+	front     *front.Server
+	listeners []*tlsterm.Listener
+
+	serving sync.WaitGroup
+	failed  chan error // the first listener that ended by itself
+}
+
+// start builds the rooms and opens every listener, or none.
+func start(cfg *routing.Config) (_ *proxy, err error) {
+	p := &proxy{log: newLog(cfg.Log, os.Stderr), failed: make(chan error, 1)}
+	slog.SetDefault(p.log)
+	p.engine = splice.New(splice.Config{})
+	p.forward = forward.New(forward.Config{HeaderSize: int(cfg.Limits.HeaderSize)})
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+
+	table, err := p.table(cfg)
+	if err != nil {
+		return nil, err
+	}
+	p.front = front.New(front.Config{
+		Table: table,
+		Upgrader: upgrade.New(upgrade.Config{
+			Engine:     p.engine,
+			HeaderSize: int(cfg.Limits.HeaderSize),
+			Log:        p.log,
+		}),
+		Forward:       p.forward,
+		HeaderSize:    int(cfg.Limits.HeaderSize),
+		HeaderTimeout: cfg.Timeouts.RequestHeader,
+		BodySize:      cfg.Limits.BodySize,
+		KeepAlive:     cfg.Timeouts.KeepAlive,
+		Log:           p.log,
+	})
+	for _, l := range cfg.Listeners {
+		ln, err := listen(cfg, l, p.log)
+		if err != nil {
+			return nil, err
+		}
+		p.listeners = append(p.listeners, ln)
+	}
+	for _, ln := range p.listeners {
+		p.serving.Go(func() { p.serve(ln) })
+	}
+	return p, nil
+}
+
+// table makes the routing table, and starts builtin:echo when a route wants it.
+func (p *proxy) table(cfg *routing.Config) (*routing.Table, error) {
+	builtin := make(map[string]string)
+	for _, r := range cfg.Routes {
+		for _, b := range r.Backends {
+			if b.Builtin == "echo" && p.echo == nil {
+				server, err := echo.Start()
+				if err != nil {
+					return nil, err
+				}
+				p.echo = server
+				builtin["echo"] = server.Addr()
+			}
+		}
+	}
+	return routing.NewTable(cfg, builtin)
+}
+
+// listen opens one listener. Its errors say what the user can do.
+func listen(cfg *routing.Config, l routing.Listener, log *slog.Logger) (*tlsterm.Listener, error) {
+	c := tlsterm.Config{HandshakeTimeout: cfg.Timeouts.TLSHandshake, Log: log}
+	if l.TLS != nil {
+		var err error
+		if c.Certs, err = certs(l.TLS); err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
+		}
+		c.MinVersion = l.TLS.MinVersion
+	}
+	ln, err := tlsterm.Listen(l.Address, c)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s (%s:%d): %w", l.Address, cfg.File, l.Line, advise(err))
+	}
+	return ln, nil
+}
+
+// advise says of the usual reasons for which an address cannot be had what the user can do.
+func advise(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return errors.New("another program has this port; stop it or choose another address")
+	case errors.Is(err, fs.ErrPermission):
+		return errors.New("this port is for privileged programs; " +
+			"give wsproxy the right (README.md, \"Port 443\") or choose a port from 1024 on")
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err // without the address, which has been said
+	}
+	return err
+}
+
+func certs(t *routing.TLS) (*tlsterm.Certs, error) {
+	if len(t.SelfSigned) > 0 {
+		return tlsterm.SelfSigned(t.SelfSigned)
+	}
+	pairs := make([]tlsterm.KeyPair, len(t.Certificates))
+	for i, c := range t.Certificates {
+		pairs[i] = tlsterm.KeyPair{Cert: c.Cert, Key: c.Key}
+	}
+	return tlsterm.LoadCerts(pairs)
+}
+
+func (p *proxy) serve(ln *tlsterm.Listener) {
+	if err := p.front.Serve(ln); err != nil {
+		select {
+		case p.failed <- err:
+		default:
+		}
+	}
+}
+
+// stop ends the proxy in good order inside the grace period: nothing new is accepted, requests
+// finish, links close with 1001. What is left then is cut off. A second signal does that at once.
+func (p *proxy) stop(cfg *routing.Config, signals <-chan os.Signal) error {
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.GracePeriod)
+	defer cancel()
+	finished := make(chan struct{})
+	var cut int
+	var requests error
+	go func() {
+		defer close(finished)
+		p.engine.Drain()
+		requests = p.front.Shutdown(ctx)
+		cut = p.engine.Stop(ctx)
+	}()
+	select {
+	case <-finished:
+	case s := <-signals:
+		p.log.Warn("stopping at once", "signal", s.String(), "links", p.engine.Stats().Open)
+		return exitStatus(1)
+	}
+	p.close()
+	if cut > 0 || requests != nil {
+		p.log.Warn("stopped at the end of the grace period", "links_cut", cut, "requests_cut", requests != nil)
+		return nil
+	}
+	p.serving.Wait()
+	p.log.Info("stopped", "links_served", p.engine.Stats().Opened)
+	return nil
+}
+
+// close ends what needs no grace.
+func (p *proxy) close() {
+	for _, ln := range p.listeners {
+		ln.Close()
+	}
+	p.forward.Close()
+	if p.echo != nil {
+		p.echo.Close()
+	}
+}
+
+func newLog(cfg routing.Log, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.Level}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
