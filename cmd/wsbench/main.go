@@ -1,0 +1,42 @@
+// Command wsbench makes load on WebSocket proxies and measures what they spend on it: on one proxy (load), or
+// on wsproxy and its peers beside each other (compare). backend is the server that stands behind them.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run returns the exit status: 0 all well, 1 something went wrong, 2 wrong input.
+func run(args []string) int {
+	started := false
+	root := &cobra.Command{
+		Use:           "wsbench",
+		Short:         "load for any WebSocket proxy, and wsproxy beside its peers",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			started = true
+		},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(backendCommand(), loadCommand(), compareCommand())
+	root.SetArgs(args)
+	err := root.Execute()
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "wsbench: %v\n", err)
+	var usage usageError
+	if errors.As(err, &usage) || !started { // cobra's own errors: unknown command
+		return 2
+	}
+	return 1
+}

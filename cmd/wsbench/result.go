@@ -1,0 +1,211 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// proxyNote says what the proxy's figures leave out.
+const proxyNote = "CPU is user and system time of the proxy's threads, without interrupts and kernel threads; " +
+	"private memory is without what the kernel holds for the proxy (socket buffers, TCP state, page tables)"
+
+// Result is what one load came to. Rates and CPU belong to the measured seconds; Made, Failed and Faults to
+// the whole run.
+type Result struct {
+	Workload    string  `json:"workload"`
+	URL         string  `json:"url"`
+	Size        int     `json:"size"`
+	InFlight    int     `json:"in_flight"`
+	RatePerLink float64 `json:"rate_per_link,omitempty"`
+	Interrupted bool    `json:"interrupted,omitempty"`
+
+	Made     int               `json:"connections_made"`
+	Failed   int               `json:"connections_failed"`
+	Failures map[string]int    `json:"failures,omitempty"`
+	Faults   map[faultKind]int `json:"faults,omitempty"`
+	Details  []string          `json:"fault_details,omitempty"`
+
+	Seconds    float64 `json:"seconds"`
+	Handshakes int     `json:"handshakes"`
+	Messages   int64   `json:"messages"`
+	// Bytes counts the payload of each echoed message twice: there and back.
+	Bytes            int64      `json:"bytes"`
+	Latency          *Quantiles `json:"latency_us,omitempty"`
+	HandshakeLatency *Quantiles `json:"handshake_latency_us,omitempty"`
+
+	Proxy *ProxyResult `json:"proxy,omitempty"`
+	Storm *StormResult `json:"storm,omitempty"`
+	Drain *DrainResult `json:"drain,omitempty"`
+}
+
+// Quantiles of a latency, in microseconds.
+type Quantiles struct {
+	Count int64   `json:"count"`
+	P50   float64 `json:"p50"`
+	P90   float64 `json:"p90"`
+	P99   float64 `json:"p99"`
+	P999  float64 `json:"p99.9"`
+	Max   float64 `json:"max"`
+}
+
+// ProxyResult is what the proxy's process tree spent on the measured seconds.
+type ProxyResult struct {
+	PID                int     `json:"pid"`
+	Processes          int     `json:"processes"`
+	CPUSeconds         float64 `json:"cpu_seconds"`
+	MicrosPerMessage   float64 `json:"cpu_us_per_message,omitempty"`
+	MicrosPerHandshake float64 `json:"cpu_us_per_handshake,omitempty"`
+	MillisPerGiB       float64 `json:"cpu_ms_per_gib,omitempty"`
+	PrivateBytes       int64   `json:"private_bytes"`
+	PrivateBefore      int64   `json:"private_bytes_before,omitempty"`
+	BytesPerLink       float64 `json:"private_bytes_per_link,omitempty"`
+	Note               string  `json:"note"`
+}
+
+// StormResult is how links came back after all had dropped at once.
+type StormResult struct {
+	AllBackSeconds []float64 `json:"all_back_seconds"`
+	Retries        int       `json:"failed_attempts"`
+	NotBack        int       `json:"links_not_back"`
+}
+
+// DrainResult is how links ended while the proxy drained.
+type DrainResult struct {
+	CloseCodes  map[int]int    `json:"close_codes"`
+	WithoutCode map[string]int `json:"without_close"`
+	StillOpen   int            `json:"still_open"`
+	// Spread is when links ended, after SIGTERM if wsbench sent it, otherwise after the first end.
+	Spread *Quantiles `json:"spread_us,omitempty"`
+}
+
+// faulty tells whether the run must end with status 1.
+func (r *Result) faulty() bool {
+	return r.Failed > 0 || len(r.Faults) > 0 || r.Interrupted || (r.Storm != nil && r.Storm.NotBack > 0)
+}
+
+// print writes the result as a table for people.
+func (r *Result) print(w io.Writer) {
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-22s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("workload", "%s of %d-byte messages to %s", r.Workload, r.Size, r.URL)
+	row("connections", "%d made, %d failed", r.Made, r.Failed)
+	for _, cause := range slices.Sorted(maps.Keys(r.Failures)) {
+		row("", "%d × %s", r.Failures[cause], cause)
+	}
+	if r.Interrupted {
+		row("measured", "%.2f s, then interrupted", r.Seconds)
+	} else {
+		row("measured", "%.2f s", r.Seconds)
+	}
+	row("handshakes", "%d, %.0f/s", r.Handshakes, ratio(float64(r.Handshakes), r.Seconds))
+	row("messages", "%d, %.0f/s", r.Messages, ratio(float64(r.Messages), r.Seconds))
+	row("payload", "%s both ways, %s/s", humanBytes(float64(r.Bytes)), humanBytes(ratio(float64(r.Bytes), r.Seconds)))
+	how := "message latency"
+	if r.RatePerLink > 0 {
+		how = "latency from due time"
+	}
+	r.Latency.print(row, how)
+	r.HandshakeLatency.print(row, "handshake latency")
+	if s := r.Storm; s != nil {
+		row("all back after", "%.3f s", s.AllBackSeconds)
+		row("", "%d attempts failed and were made again, %d links not back", s.Retries, s.NotBack)
+	}
+	if d := r.Drain; d != nil {
+		for _, code := range slices.Sorted(maps.Keys(d.CloseCodes)) {
+			row("ended with Close", "%d × %d", d.CloseCodes[code], code)
+		}
+		for _, how := range slices.Sorted(maps.Keys(d.WithoutCode)) {
+			row("ended without Close", "%d × %s", d.WithoutCode[how], how)
+		}
+		row("still open", "%d", d.StillOpen)
+		d.Spread.print(row, "ended after")
+	}
+	if p := r.Proxy; p != nil {
+		row("proxy", "process %d, %d in its tree", p.PID, p.Processes)
+		row("  CPU", "%.3f s, %.1f%% of one core", p.CPUSeconds, 100*ratio(p.CPUSeconds, r.Seconds))
+		if r.Messages > 0 {
+			row("", "%.2f µs per message, %.0f ms per GiB", p.MicrosPerMessage, p.MillisPerGiB)
+		}
+		if r.Handshakes > 0 {
+			row("", "%.1f µs per handshake", p.MicrosPerHandshake)
+		}
+		row("  private memory", "%s", humanBytes(float64(p.PrivateBytes)))
+		if p.PrivateBefore > 0 {
+			row("", "%s before, %.0f bytes per link", humanBytes(float64(p.PrivateBefore)), p.BytesPerLink)
+		}
+		row("  left out", "%s", p.Note)
+	}
+	total := 0
+	for _, kind := range slices.Sorted(maps.Keys(r.Faults)) {
+		row("WRONG", "%d × %s", r.Faults[kind], kind)
+		total += r.Faults[kind]
+	}
+	for _, d := range r.Details {
+		row("", "%s", d)
+	}
+	if total > len(r.Details) && len(r.Details) == maxDetails {
+		row("", "… the first %d in words", maxDetails)
+	}
+}
+
+func (q *Quantiles) print(row func(name, format string, args ...any), name string) {
+	if q == nil {
+		return
+	}
+	row(name, "p50 %s  p90 %s  p99 %s  p99.9 %s  max %s",
+		humanMicros(q.P50), humanMicros(q.P90), humanMicros(q.P99), humanMicros(q.P999), humanMicros(q.Max))
+}
+
+// quantiles of a histogram of nanoseconds; nil if it is empty.
+func quantiles(h *hdrhistogram.Histogram) *Quantiles {
+	if h.TotalCount() == 0 {
+		return nil
+	}
+	at := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) / 1e3 }
+	return &Quantiles{h.TotalCount(), at(50), at(90), at(99), at(99.9), float64(h.Max()) / 1e3}
+}
+
+func ratePerLink(interval time.Duration) float64 {
+	if interval == 0 {
+		return 0
+	}
+	return 1 / interval.Seconds()
+}
+
+// ratio is a/b, and 0 where that is not a number.
+func ratio(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}
+
+func seconds(ns int64) float64 { return float64(ns) / 1e9 }
+
+func humanBytes(n float64) string {
+	for _, u := range []struct {
+		size float64
+		name string
+	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n >= u.size {
+			return fmt.Sprintf("%.2f %s", n/u.size, u.name)
+		}
+	}
+	return fmt.Sprintf("%.0f B", n)
+}
+
+func humanMicros(us float64) string {
+	switch {
+	case us >= 1e6:
+		return fmt.Sprintf("%.2f s", us/1e6)
+	case us >= 1e3:
+		return fmt.Sprintf("%.2f ms", us/1e3)
+	}
+	return fmt.Sprintf("%.0f µs", us)
+}
