@@ -2,6 +2,12 @@ package main
 
 import "github.com/HdrHistogram/hdrhistogram-go"
 
+// ending is how a link's connection ended.
+type ending struct {
+	code int    // of the Close received, 0 if none
+	how  string // "close", "eof", "reset", "timeout" or "dropped" (by us)
+}
+
 // drainRecord collects how links end.
 type drainRecord struct {
 	n       int

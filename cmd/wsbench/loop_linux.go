@@ -61,12 +61,6 @@ type loadLoop struct {
 	stats       stats
 }
 
-// ending is how a link's connection ended.
-type ending struct {
-	code int    // of the Close received, 0 if none
-	how  string // "close", "eof", "reset", "timeout" or "dropped" (by us)
-}
-
 func (l *loadLoop) now() int64 { return int64(time.Since(l.epoch)) }
 
 // until serves events until cond holds, and tells whether it came to that before limit or the

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// figure is one number that compare takes from a load's result; less is better for all of them.
+type figure struct {
+	name, unit string
+	value      func(*Result) float64
+	format     string
+	// floor is what is too little to make a ratio of.
+	floor float64
+	// leavesOut is told below the table.
+	leavesOut string
+}
+
+const noKernelMemory = "what the kernel holds for a link (socket buffers, TCP state) is not in it"
+
+// figures of each workload, the one to compare first.
+var figures = map[string][]figure{
+	workIdle: {
+		{"memory per link", "bytes", func(r *Result) float64 { return r.Proxy.BytesPerLink }, "%.0f", 1,
+			"private memory (Private_Clean + Private_Dirty of smaps_rollup, whole process tree) after the links, minus before them, by their " +
+				"number; two 4 KiB messages went over each. “Before” follows some hundred links that were used and stay open, so what a " +
+				"proxy sets up once is not counted; " + noKernelMemory},
+		{"CPU while idle", "ms/s", func(r *Result) float64 { return 1e3 * ratio(r.Proxy.CPUSeconds, r.Seconds) }, "%.2f", 0.5,
+			"CPU of all idle links together; interrupts and kernel threads are not in it"},
+	},
+	workEcho: {
+		{"CPU per message", "µs", func(r *Result) float64 { return r.Proxy.MicrosPerMessage }, "%.2f", 0.01,
+			"proxy's user and system time for one message there and back, closed loop with one message in flight on each link, so both " +
+				"cores are busy; interrupts, the client's and the backend's CPU are not in it"},
+		{"p99 latency", "ms", func(r *Result) float64 { return r.Latency.p99() / 1e3 }, "%.2f", 0.001,
+			"client and backend share the cores with the proxy and are in it: it compares, it does not foretell"},
+	},
+	workSparse: {
+		{"CPU per message", "µs", func(r *Result) float64 { return r.Proxy.MicrosPerMessage }, "%.2f", 0.01,
+			"proxy's user and system time when nearly every message wakes it for itself; interrupts are not in it"},
+		{"p99 latency", "ms", func(r *Result) float64 { return r.Latency.p99() / 1e3 }, "%.2f", 0.001,
+			"counted from when a message was due; client and backend are in it"},
+	},
+	workBulk: {
+		{"CPU per GiB", "ms", func(r *Result) float64 { return r.Proxy.MillisPerGiB }, "%.0f", 1,
+			"payload counts in each direction it was relayed: an echoed message twice; the network card's work is not in it, as all is loopback"},
+	},
+	workHandshake: {
+		{"CPU per handshake", "µs", func(r *Result) float64 { return r.Proxy.MicrosPerHandshake }, "%.1f", 0.1,
+			"connect, 101, Close both ways, end; with wss a full TLS handshake each (X25519, P-256 certificate, no resumption); the connection " +
+				"to the backend is in it, interrupts are not"},
+	},
+	workStorm: {
+		{"CPU per handshake", "µs", func(r *Result) float64 { return r.Proxy.MicrosPerHandshake }, "%.1f", 0.1,
+			"all links reset and opened again at once, with one message each; clean-up of the dropped links is in it"},
+		{"all back", "s", func(r *Result) float64 { return medianOf(r.Storm.AllBackSeconds) }, "%.2f", 0.001,
+			"client and backend share the cores with the proxy and are in it"},
+	},
+}
+
+func (q *Quantiles) p99() float64 {
+	if q == nil {
+		return math.NaN()
+	}
+	return q.P99
+}
+
+// series holds one figure of one peer, by round; NaN where there is none.
+type series []float64
+
+// missing fills a series before there is a value.
+func missing(n int) series {
+	s := make(series, n)
+	for i := range s {
+		s[i] = math.NaN()
+	}
+	return s
+}
+
+func (s series) valid() []float64 {
+	return slices.DeleteFunc(slices.Clone(s), math.IsNaN)
+}
+
+// medianOf is the middle value, or the mean of the two middle ones; NaN of nothing.
+func medianOf(v []float64) float64 {
+	if len(v) == 0 {
+		return math.NaN()
+	}
+	v = slices.Sorted(slices.Values(v))
+	mid := len(v) / 2
+	if len(v)%2 == 1 {
+		return v[mid]
+	}
+	return (v[mid-1] + v[mid]) / 2
+}
+
+func (s series) median() float64 { return medianOf(s.valid()) }
+
+// text is median and spread.
+func (s series) text(format string) string {
+	v := s.valid()
+	if len(v) == 0 {
+		return "–"
+	}
+	return fmt.Sprintf(format+" ("+format+"…"+format+")", medianOf(v), slices.Min(v), slices.Max(v))
+}
+
+// ratioTo is the median of the ratios of rounds that both have; NaN if there is none.
+func (s series) ratioTo(other series) float64 {
+	var r []float64
+	for i := range min(len(s), len(other)) {
+		if q := s[i] / other[i]; !math.IsNaN(q) && !math.IsInf(q, 0) {
+			r = append(r, q)
+		}
+	}
+	return medianOf(r)
+}
+
+// bestOf names the series with the lowest median, "" if none has one.
+func bestOf(names []string, all map[string]series) string {
+	best := ""
+	for _, n := range names {
+		m := all[n].median()
+		if !math.IsNaN(m) && (best == "" || m < all[best].median()) {
+			best = n
+		}
+	}
+	return best
+}

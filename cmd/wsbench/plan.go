@@ -1,0 +1,133 @@
+package main
+
+import (
+	"time"
+)
+
+// cell is one workload over one scheme.
+type cell struct {
+	workload string
+	secure   bool
+}
+
+func (c cell) scheme() string {
+	if c.secure {
+		return "wss"
+	}
+	return "ws"
+}
+
+// compared are the workloads that compare knows, and whether it runs them unasked.
+var compared = []struct {
+	workload string
+	unasked  bool
+}{
+	{workIdle, true}, {workEcho, true}, {workSparse, true}, {workBulk, true}, {workHandshake, true}, {workStorm, false},
+}
+
+// plan is how much compare measures.
+type plan struct {
+	rounds      int
+	idleLinks   int
+	sparseLinks int
+	stormLinks  int
+	measure     time.Duration // of each measure; sparse gets at least one interval
+	warmUp      time.Duration
+	budget      time.Duration // no measure begins that would end after it
+}
+
+func newPlan(quick bool, rounds, links int) plan {
+	p := plan{rounds: 5, idleLinks: 8000, sparseLinks: 4000, stormLinks: 1000, measure: 4 * time.Second, warmUp: time.Second, budget: 19 * time.Minute}
+	if quick {
+		p = plan{rounds: 2, idleLinks: 1000, sparseLinks: 1000, stormLinks: 300, measure: time.Second, warmUp: 300 * time.Millisecond, budget: 165 * time.Second}
+	}
+	fill(&rounds, p.rounds)
+	p.rounds = rounds
+	if links > 0 {
+		p.idleLinks, p.sparseLinks = links, links
+	}
+	return p
+}
+
+// estimate is about how long one measure takes, start and end of the peer included. The rates are those of
+// a small machine with other work to do.
+func (p *plan) estimate(c cell) time.Duration {
+	handshake := 250 * time.Microsecond
+	if c.secure {
+		handshake = 700 * time.Microsecond
+	}
+	d := 600*time.Millisecond + p.warmUp + p.measure
+	switch c.workload {
+	case workIdle:
+		d += time.Duration(p.idleLinks) * (2*handshake + 200*time.Microsecond)
+	case workSparse:
+		d += time.Duration(p.sparseLinks)*2*handshake + sparseInterval
+	case workStorm:
+		d += time.Duration(p.stormLinks) * 5 * handshake
+	}
+	return d
+}
+
+// sparseInterval is between two messages of one link.
+const sparseInterval = 2 * time.Second
+
+// fit shortens the measures, then the rounds, until the whole plan fits its budget.
+func (p *plan) fit(cells []cell, measures func(cell) int) {
+	total := func() time.Duration {
+		var t time.Duration
+		for _, c := range cells {
+			t += time.Duration(measures(c)) * p.estimate(c)
+		}
+		return t * time.Duration(p.rounds)
+	}
+	shortest := p.measure / 2
+	for total() > p.budget && p.measure > shortest {
+		p.measure -= 100 * time.Millisecond
+	}
+	for total() > p.budget && p.rounds > 1 {
+		p.rounds--
+	}
+}
+
+// options of the load for one cell.
+func (p *plan) options(c cell) Options {
+	o := Options{Workload: c.workload, Duration: p.measure, WarmUp: p.warmUp, Insecure: true}
+	switch c.workload {
+	case workIdle:
+		o.Connections = p.idleLinks
+		o.WarmLinks = min(200, p.idleLinks)
+	case workEcho:
+		o.Connections = 200
+	case workSparse:
+		o.Connections = p.sparseLinks
+		o.Interval = sparseInterval
+		o.WarmUp = max(p.warmUp, sparseInterval/2)
+		o.Duration = max(p.measure, sparseInterval)
+	case workStorm:
+		o.Connections = p.stormLinks
+		o.Duration = 0 // it ends by itself
+	}
+	return o
+}
+
+// step is one measure: who, what, in which round.
+type step struct {
+	round int
+	cell  cell
+	peer  int
+}
+
+// interleave orders the measures: in each round, for each cell, every peer once: A B C, A B C.
+func interleave(rounds int, cells []cell, peers []peer) []step {
+	var steps []step
+	for r := range rounds {
+		for _, c := range cells {
+			for i := range peers {
+				if peers[i].takesPart(c.workload) {
+					steps = append(steps, step{r, c, i})
+				}
+			}
+		}
+	}
+	return steps
+}
