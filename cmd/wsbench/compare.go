@@ -67,7 +67,7 @@ The table goes to the standard output, the report to ` + reportFile + ` (with --
 	f := cmd.Flags()
 	f.BoolVar(&opt.quick, "quick", false, "fewer rounds, links and seconds: done within three minutes instead of twenty")
 	f.StringSliceVar(&opt.only, "only", nil, "workloads to run: idle, echo, sparse, bulk, handshake, storm (default all but storm)")
-	f.StringSliceVar(&opt.peers, "peers", nil, "peers beside wsproxy: nginx, haproxy, haproxy-splice, caddy, or none (default all that are installed)")
+	f.StringSliceVar(&opt.peers, "peers", nil, "peers beside wsproxy: nginx, nginx-64k, haproxy, haproxy-splice, caddy, or none (default all that are installed)")
 	f.IntVar(&opt.rounds, "rounds", 0, "rounds (default 5, quick 2); fewer are done if the time runs out")
 	f.IntVar(&opt.links, "links", 0, "links of idle and sparse (default 8000 and 4000, quick 1000)")
 	f.StringVar(&opt.output, "output", "", "where the report goes (default "+reportFile+", with --quick nowhere)")

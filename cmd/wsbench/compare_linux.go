@@ -43,9 +43,9 @@ func runCompare(ctx context.Context, opt compareOptions, log io.Writer) (*report
 		opt: opt, ctx: ctx, log: log, dir: dir, plan: newPlan(opt.quick, opt.rounds, opt.links),
 		descriptors: raiseDescriptorLimit(), report: newReport(opt),
 	}
-	if need := 2*(max(c.plan.idleLinks, c.plan.sparseLinks)+200) + 2*spareDescriptors; need > c.descriptors {
-		return nil, usagef("links %d: a proxy needs %d open descriptors for them; allowed are %d (the hard limit of RLIMIT_NOFILE)",
-			max(c.plan.idleLinks, c.plan.sparseLinks), need, c.descriptors)
+	if links, most := max(c.plan.idleLinks, c.plan.sparseLinks), maxLinks(c.descriptors)-warmLinks; links > most {
+		return nil, usagef("links %d: allowed is up to %d, as a proxy needs two descriptors for each of the %d that it may have open (hard limit of RLIMIT_NOFILE)",
+			links, most, c.descriptors)
 	}
 	if c.cert, err = makeCertificate(dir); err != nil {
 		return nil, err
@@ -69,6 +69,10 @@ func runCompare(ctx context.Context, opt compareOptions, log io.Writer) (*report
 	c.report.took = time.Since(began)
 	return c.report, nil
 }
+
+// maxLinks is what a proxy can carry with so many descriptors: two for each link, and some for listeners, logs and
+// HAProxy's pipes.
+func maxLinks(descriptors int) int { return (descriptors - 1000) / 2 }
 
 // startBackend runs `wsbench backend` as a process of its own and returns how to stop it.
 func (c *comparison) startBackend() (stop func(), err error) {
@@ -187,7 +191,7 @@ func (c *comparison) start(p *peer, program string) (*running, error) {
 	config, err := p.render(peerConfig{
 		Dir: dir, Port: ports[0], TLSPort: ports[1], BackendPort: c.backendPort,
 		Cert: c.cert.cert, Key: c.cert.key, Bundle: c.cert.bundle,
-		Descriptors: c.descriptors, MaxLinks: (c.descriptors - 2*spareDescriptors) / 2,
+		Descriptors: c.descriptors, MaxLinks: maxLinks(c.descriptors),
 	})
 	if err != nil {
 		return nil, err

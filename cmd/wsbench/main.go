@@ -26,16 +26,22 @@ func run(args []string) int {
 			started = true
 		},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w (%s --help tells what is allowed)", err, cmd.CommandPath())
+	})
 	root.AddCommand(backendCommand(), loadCommand(), compareCommand())
 	root.SetArgs(args)
 	err := root.Execute()
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "wsbench: %v\n", err)
 	var usage usageError
-	if errors.As(err, &usage) || !started { // cobra's own errors: unknown command
+	wrongInput := errors.As(err, &usage)
+	if !wrongInput && !started { // cobra's own: an unknown command
+		err, wrongInput = fmt.Errorf("%w; allowed are backend, load and compare, each with --help", err), true
+	}
+	fmt.Fprintf(os.Stderr, "wsbench: %v\n", err)
+	if wrongInput {
 		return 2
 	}
 	return 1

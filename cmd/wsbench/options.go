@@ -73,7 +73,7 @@ type Options struct {
 }
 
 var workloadDefaults = map[string]Options{
-	workIdle:      {Connections: 8000, Size: 4096, Messages: 2, Duration: 5 * time.Second, WarmLinks: 200},
+	workIdle:      {Connections: 8000, Size: 4096, Messages: 2, Duration: 5 * time.Second, WarmLinks: warmLinks},
 	workEcho:      {Connections: 200, Size: 128, Duration: 10 * time.Second},
 	workSparse:    {Connections: 4000, Size: 128, Interval: 2 * time.Second, Duration: 10 * time.Second, WarmUp: 2 * time.Second},
 	workBulk:      {Connections: 16, Size: 64 << 10, InFlight: 4, Duration: 10 * time.Second},

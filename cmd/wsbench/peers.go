@@ -30,8 +30,9 @@ type peer struct {
 	only []string
 
 	// ours marks the builds of wsproxy: they are what the others are compared with.
-	ours   bool
-	engine string // the template's .Engine
+	ours bool
+	// variant is the template's .Variant, for peers that share one.
+	variant string
 }
 
 var peerTable = []peer{
@@ -40,12 +41,16 @@ var peerTable = []peer{
 		args: []string{"-p", "DIR", "-c", "CONFIG", "-e", "stderr"}, version: []string{"-v"},
 	},
 	{
+		name: "nginx-64k", program: "nginx", config: "nginx.conf", packages: "nginx-light (or nginx)", variant: "64k",
+		args: []string{"-p", "DIR", "-c", "CONFIG", "-e", "stderr"}, version: []string{"-v"}, only: []string{workBulk},
+	},
+	{
 		name: "haproxy", program: "haproxy", config: "haproxy.cfg", packages: "haproxy",
-		args: []string{"-q", "-db", "-f", "CONFIG"}, version: []string{"-v"},
+		args: []string{"-db", "-f", "CONFIG"}, version: []string{"-v"},
 	},
 	{
 		name: "haproxy-splice", program: "haproxy", config: "haproxy-splice.cfg", packages: "haproxy",
-		args: []string{"-q", "-db", "-f", "CONFIG"}, version: []string{"-v"}, only: []string{workBulk},
+		args: []string{"-db", "-f", "CONFIG"}, version: []string{"-v"}, only: []string{workBulk},
 	},
 	{
 		name: "caddy", program: "caddy", config: "Caddyfile",
@@ -56,7 +61,7 @@ var peerTable = []peer{
 // ourPeer is a build of wsproxy.
 func ourPeer(name, program, engine string) peer {
 	return peer{
-		name: name, program: program, config: "wsproxy.yaml", ours: true, engine: engine,
+		name: name, program: program, config: "wsproxy.yaml", ours: true, variant: engine,
 		args: []string{"run", "-c", "CONFIG"}, version: []string{"version"},
 	}
 }
@@ -71,7 +76,7 @@ type peerConfig struct {
 	Bundle      string // both in one file
 	Descriptors int    // open files allowed to one process
 	MaxLinks    int    // what fits into Descriptors at two for each link
-	Engine      string // wsproxy's engine, empty for its default
+	Variant     string // of the peer: wsproxy's engine, nginx's buffer size; empty for the default
 }
 
 // takesPart tells whether the peer is measured with a workload.
@@ -106,7 +111,7 @@ func (p *peer) find() (string, error) {
 
 // render writes the peer's configuration into c.Dir and returns its path.
 func (p *peer) render(c peerConfig) (string, error) {
-	c.Engine = p.engine
+	c.Variant = p.variant
 	all, err := template.New("").Option("missingkey=error").ParseFS(peerFiles, "peers/*")
 	if err != nil {
 		return "", fmt.Errorf("parse peer templates: %w", err)

@@ -68,6 +68,9 @@ func (p *plan) estimate(c cell) time.Duration {
 	return d
 }
 
+// warmLinks are opened before the memory of the others is measured.
+const warmLinks = 200
+
 // sparseInterval is between two messages of one link.
 const sparseInterval = 2 * time.Second
 
@@ -95,7 +98,7 @@ func (p *plan) options(c cell) Options {
 	switch c.workload {
 	case workIdle:
 		o.Connections = p.idleLinks
-		o.WarmLinks = min(200, p.idleLinks)
+		o.WarmLinks = min(warmLinks, p.idleLinks)
 	case workEcho:
 		o.Connections = 200
 	case workSparse:
