@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -329,26 +328,3 @@ var loopbackSources = func() []net.IP {
 	}
 	return ips
 }()
-
-// trouble says in one line why a result does not count.
-func (r *Result) trouble() string {
-	var parts []string
-	for kind, n := range r.Faults {
-		parts = append(parts, fmt.Sprintf("%d %s", n, kind))
-	}
-	slices.Sort(parts)
-	if len(r.Details) > 0 {
-		parts = append(parts, r.Details[0])
-	}
-	if r.Failed > 0 {
-		parts = append(parts, fmt.Sprintf("%d connections failed", r.Failed))
-		for cause := range r.Failures {
-			parts = append(parts, cause)
-			break
-		}
-	}
-	if r.Interrupted {
-		parts = append(parts, "interrupted")
-	}
-	return strings.Join(parts, "; ")
-}

@@ -31,7 +31,11 @@ type process struct {
 // startProcess starts a program in the foreground, in its own process group. It gets SIGTERM too if
 // wsbench dies without a chance to stop it.
 func startProcess(path string, args []string, dir string) (*process, error) {
-	p := &process{cmd: exec.Command(path, args...), output: &firstOutput{first: make(chan struct{})}, done: make(chan struct{})}
+	return startCommand(exec.Command(path, args...), dir)
+}
+
+func startCommand(cmd *exec.Cmd, dir string) (*process, error) {
+	p := &process{cmd: cmd, output: &firstOutput{first: make(chan struct{})}, done: make(chan struct{})}
 	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output

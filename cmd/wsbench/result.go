@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -86,6 +87,29 @@ type DrainResult struct {
 // faulty tells whether the run must end with status 1.
 func (r *Result) faulty() bool {
 	return r.Failed > 0 || len(r.Faults) > 0 || r.Interrupted || (r.Storm != nil && r.Storm.NotBack > 0)
+}
+
+// trouble says in one line why a result does not count.
+func (r *Result) trouble() string {
+	var parts []string
+	for kind, n := range r.Faults {
+		parts = append(parts, fmt.Sprintf("%d %s", n, kind))
+	}
+	slices.Sort(parts)
+	if len(r.Details) > 0 {
+		parts = append(parts, r.Details[0])
+	}
+	if r.Failed > 0 {
+		parts = append(parts, fmt.Sprintf("%d connections failed", r.Failed))
+		for cause := range r.Failures {
+			parts = append(parts, cause)
+			break
+		}
+	}
+	if r.Interrupted {
+		parts = append(parts, "interrupted")
+	}
+	return strings.Join(parts, "; ")
 }
 
 // print writes the result as a table for people.

@@ -286,13 +286,13 @@ func (l *loadLoop) drain(m *measure) error {
 		return err
 	}
 	l.answerAll()
+	rec, up := newDrainRecord(), l.open
+	l.forgiving = true // from here on a link may end at any time
+	l.onEnd = func(_ *link, e ending) { rec.ended(l.now(), e) }
 	if l.opt.Interval > 0 {
 		l.startTraffic(links)
 	}
-	l.wait(l.opt.WarmUp)
-	rec := newDrainRecord()
-	l.forgiving = true
-	l.onEnd = func(_ *link, e ending) { rec.ended(l.now(), e) }
+	l.until(l.opt.WarmUp, func() bool { return rec.n == up })
 	if l.opt.Terminate {
 		if err := syscall.Kill(l.opt.PID, syscall.SIGTERM); err != nil {
 			return fmt.Errorf("send SIGTERM to process %d: %w", l.opt.PID, err)
@@ -300,7 +300,6 @@ func (l *loadLoop) drain(m *measure) error {
 		rec.start(l.now())
 	}
 	m.begin()
-	up := l.open
 	l.until(l.opt.Duration, func() bool { return rec.n == up })
 	m.end()
 	m.result.Drain = rec.result(up - rec.n)

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRoundsAreInterleaved(t *testing.T) {
+	peers := []peer{{name: "A"}, {name: "B", only: []string{workBulk}}, {name: "C"}}
+	cells := []cell{{workEcho, false}, {workBulk, true}}
+	var got []string
+	for _, s := range interleave(2, cells, peers) {
+		got = append(got, fmt.Sprintf("%d%s/%s%s", s.round, s.cell.workload, s.cell.scheme(), peers[s.peer].name))
+	}
+	want := "0echo/wsA 0echo/wsC 0bulk/wssA 0bulk/wssB 0bulk/wssC 1echo/wsA 1echo/wsC 1bulk/wssA 1bulk/wssB 1bulk/wssC"
+	if s := strings.Join(got, " "); s != want {
+		t.Errorf("order\n%s, want\n%s", s, want)
+	}
+}
+
+func TestPlanFitsItsBudget(t *testing.T) {
+	cells := (&compareOptions{}).cells()
+	for _, quick := range []bool{true, false} {
+		for _, peers := range []int{1, 4, 9, 12} {
+			p := newPlan(quick, 0, 0)
+			p.fit(cells, func(cell) int { return peers })
+			var total time.Duration
+			for _, c := range cells {
+				total += time.Duration(peers*p.rounds) * p.estimate(c)
+			}
+			if total > p.budget && p.rounds > 1 || p.rounds < 1 || p.measure < 400*time.Millisecond {
+				t.Errorf("quick %t, %d peers: %d rounds of %v take %v, budget %v", quick, peers, p.rounds, p.measure, total, p.budget)
+			}
+		}
+	}
+}
+
+func TestRatioIsTheMedianOfTheRounds(t *testing.T) {
+	nan := math.NaN()
+	all := map[string]series{
+		"nginx":   {10, 20, 40},
+		"haproxy": {11, 12, 100},
+		"absent":  {nan, nan, nan},
+	}
+	if best := bestOf([]string{"absent", "nginx", "haproxy", "unknown"}, all); best != "haproxy" {
+		t.Errorf("best %q, want haproxy with median 12", best)
+	}
+	for _, tt := range []struct {
+		name        string
+		ours, other series
+		want        float64
+	}{
+		{"three rounds", series{5, 30, 40}, series{10, 20, 40}, 1}, // 0.5, 1.5, 1
+		{"two rounds: mean of both", series{5, 30}, series{10, 20}, 1},
+		{"a round without a value does not count", series{5, nan, 80}, series{10, 20, 40}, 1.25},
+		{"no common round", series{nan, 1}, series{1, nan}, nan},
+		{"nothing to compare with", series{1, 2}, nil, nan},
+		{"best is zero", series{1}, series{0}, nan},
+	} {
+		if got := tt.ours.ratioTo(tt.other); got != tt.want && !(math.IsNaN(got) && math.IsNaN(tt.want)) {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	if got, want := (series{3, nan, 1, 2}).text("%.1f"), "2.0 (1.0…3.0)"; got != want {
+		t.Errorf("text %q, want %q", got, want)
+	}
+}
+
+func TestReportShowsRatioAndLeavesNothingOfTheMachine(t *testing.T) {
+	opt := compareOptions{only: []string{workBulk}, wsproxy: []string{"/secret/place/wsproxy"}}
+	opt.command = opt.commandLine(false)
+	r := newReport(opt)
+	ours, nginx := ourPeer("wsproxy", "/secret/place/wsproxy", ""), peerTable[0]
+	r.take(&ours, "wsproxy 1")
+	r.take(&nginx, "nginx version: nginx/1")
+	r.begin(newPlan(true, 2, 0), opt.cells())
+	for i, v := range []float64{300, 340} {
+		r.put(cell{workBulk, false}, 0, "wsproxy", i, v)
+		r.put(cell{workBulk, false}, 0, "nginx", i, 400)
+	}
+	text := r.markdown()
+	for _, want := range []string{
+		"| bulk     | ws  | CPU per GiB, ms | 320 (300…340) | 400 (400…400) | 0.80 × nginx",
+		"| bulk     | wss | CPU per GiB, ms | –             | –             | –",
+		"go run ./cmd/wsbench compare --only bulk --wsproxy wsproxy=PATH\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("report lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "/secret") {
+		t.Errorf("report names a path of the machine:\n%s", text)
+	}
+}
