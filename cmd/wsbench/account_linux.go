@@ -27,6 +27,7 @@ type account struct {
 	root     int
 	known    map[procID]reading
 	lost     time.Duration // of ended processes that no parent's record covers
+	last     time.Duration // what cpu returned last
 	lastLook time.Time
 }
 
@@ -50,11 +51,12 @@ func newAccount(pid int) (*account, error) {
 	return a, nil
 }
 
-// cpu returns the CPU time of the whole tree since its processes started; only differences mean something.
+// cpu returns the CPU time of the whole tree since its processes started; only differences mean something. If
+// the root has ended it returns the last reading and an error.
 func (a *account) cpu() (time.Duration, error) {
 	tree, err := a.tree()
 	if err != nil {
-		return 0, err
+		return a.last, err
 	}
 	var total, gone, grown time.Duration
 	for id, was := range a.known {
@@ -68,9 +70,9 @@ func (a *account) cpu() (time.Duration, error) {
 	for _, r := range tree {
 		total += r.own + r.children
 	}
-	a.known = tree
+	a.known, a.last = tree, total+a.lost
 	a.lastLook = time.Now()
-	return total + a.lost, nil
+	return a.last, nil
 }
 
 // keepUp looks at the tree if it is time to.

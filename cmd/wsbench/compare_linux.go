@@ -262,7 +262,8 @@ func (c *comparison) rounds(began time.Time) error {
 				expect = time.Duration(taking(s.cell)) * c.plan.estimate(s.cell)
 			}
 			if time.Since(began)+expect > c.plan.budget {
-				fmt.Fprintf(c.log, "time is up: rounds are left out from round %d, %s %s on\n", s.round+1, s.cell.workload, s.cell.scheme())
+				c.report.left = fmt.Sprintf("from %s %s of round %d on", s.cell.workload, s.cell.scheme(), s.round+1)
+				fmt.Fprintf(c.log, "time is up: left out %s\n", c.report.left)
 				break
 			}
 			turn = time.Now()
@@ -276,6 +277,7 @@ func (c *comparison) rounds(began time.Time) error {
 
 // measure does one step on a freshly started proxy. Only an interruption is an error.
 func (c *comparison) measure(s step) error {
+	began := time.Now()
 	p := &c.peers[s.peer]
 	label := fmt.Sprintf("round %d/%d  %s %s  %s", s.round+1, c.plan.rounds, s.cell.workload, s.cell.scheme(), p.name)
 	trouble := func(what string) {
@@ -316,7 +318,7 @@ func (c *comparison) measure(s step) error {
 		c.report.put(s.cell, i, p.name, s.round, v)
 		label += fmt.Sprintf("  "+f.format+" %s", v, f.unit)
 	}
-	fmt.Fprintln(c.log, label)
+	fmt.Fprintf(c.log, "%s  (%.1f s)\n", label, time.Since(began).Seconds())
 	return nil
 }
 

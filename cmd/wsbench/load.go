@@ -15,6 +15,8 @@ import (
 // errFaults ends a run in which something went wrong that the table has already told.
 var errFaults = errors.New("some messages or connections were wrong")
 
+var errInterrupted = errors.New("interrupted")
+
 // loadCommand is `wsbench load`.
 func loadCommand() *cobra.Command {
 	var (
@@ -66,6 +68,9 @@ The exit status is 1 if any connection failed or any echo was wrong, missing, ca
 				}
 			} else {
 				res.print(cmd.OutOrStdout())
+			}
+			if res.Interrupted {
+				return errInterrupted
 			}
 			if res.faulty() {
 				return errFaults

@@ -54,9 +54,11 @@ type loadLoop struct {
 	onFail    func(*link)
 
 	// What is going on.
-	open        int // links open
-	outstanding int // messages sent and unanswered, all links
-	owed        int // messages due and unsent, all links
+	open        int   // links open
+	outstanding int   // messages sent and unanswered, all links
+	owed        int   // messages due and unsent, all links
+	opening     int64 // time spent in openAll
+	openedThen  int   // connections made meanwhile
 	nextSweep   int64
 	stats       stats
 }
@@ -222,8 +224,8 @@ func (l *loadLoop) sweep(now int64) {
 // show tells a person how far the load is.
 func (l *loadLoop) show() {
 	l.prog.line(func() string {
-		return fmt.Sprintf("%s %5.1f s  links %d of %d  messages %d  failed %d  wrong %d",
-			l.opt.Workload, time.Since(l.epoch).Seconds(), l.open, len(l.links), l.stats.messages, l.stats.failed, l.stats.faultCount())
+		return fmt.Sprintf("%s %5.1f s  links %d of %d  handshakes %d  messages %d  failed %d  wrong %d",
+			l.opt.Workload, time.Since(l.epoch).Seconds(), l.open, len(l.links), l.stats.made, l.stats.messages, l.stats.failed, l.stats.faultCount())
 	})
 }
 

@@ -28,7 +28,7 @@ func (m *measure) begin() {
 	m.cpuBegan = m.cpu()
 	m.began = l.now()
 	m.made, m.messages, m.bytes = l.stats.made, l.stats.messages, l.stats.bytes
-	l.stats.begin(m.began)
+	l.stats.begin(m.began, l.opt.opensInMeasure())
 }
 
 // end takes the final readings. Latencies go on being recorded until finish.
@@ -41,19 +41,21 @@ func (m *measure) end() {
 		Handshakes: l.stats.made - m.made, Messages: l.stats.messages - m.messages, Bytes: l.stats.bytes - m.bytes,
 		Interrupted: l.ctx.Err() != nil,
 	}
+	r.MessagesPerSecond, r.BytesPerSecond = ratio(float64(r.Messages), r.Seconds), ratio(float64(r.Bytes), r.Seconds)
+	r.HandshakesPerSecond = ratio(float64(l.openedThen), seconds(l.opening))
+	if l.opt.opensInMeasure() {
+		r.HandshakesPerSecond = ratio(float64(r.Handshakes), r.Seconds)
+	}
 	if l.account != nil {
 		r.Proxy = &ProxyResult{PID: l.opt.PID, Note: proxyNote}
 		cpu, err := l.account.cpu()
+		if err == nil {
+			r.Proxy.PrivateBytes, r.Proxy.Processes, err = l.account.memory()
+		}
 		if err != nil && l.opt.Workload != workDrain { // a drained proxy may well be gone
 			m.fail(err)
 		}
-		if err == nil {
-			r.Proxy.CPUSeconds = (cpu - m.cpuBegan).Seconds()
-			r.Proxy.PrivateBytes, r.Proxy.Processes, err = l.account.memory()
-			if err != nil {
-				m.fail(err)
-			}
-		}
+		r.Proxy.CPUSeconds = (cpu - m.cpuBegan).Seconds()
 	}
 	m.result = r
 }

@@ -186,6 +186,11 @@ func (o *Options) fits(limit int) error {
 	return nil
 }
 
+// opensInMeasure tells whether links are opened while it is measured, not before.
+func (o *Options) opensInMeasure() bool {
+	return o.Workload == workHandshake || o.Workload == workStorm
+}
+
 // target is where the load goes.
 type target struct {
 	secure bool

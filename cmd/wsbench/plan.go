@@ -52,9 +52,9 @@ func newPlan(quick bool, rounds, links int) plan {
 // estimate is about how long one measure takes, start and end of the peer included. The rates are those of
 // a small machine with other work to do.
 func (p *plan) estimate(c cell) time.Duration {
-	handshake := 250 * time.Microsecond
+	handshake := 150 * time.Microsecond
 	if c.secure {
-		handshake = 700 * time.Microsecond
+		handshake = 450 * time.Microsecond
 	}
 	d := 600*time.Millisecond + p.warmUp + p.measure
 	switch c.workload {
@@ -76,13 +76,7 @@ const sparseInterval = 2 * time.Second
 
 // fit shortens the measures, then the rounds, until the whole plan fits its budget.
 func (p *plan) fit(cells []cell, measures func(cell) int) {
-	total := func() time.Duration {
-		var t time.Duration
-		for _, c := range cells {
-			t += time.Duration(measures(c)) * p.estimate(c)
-		}
-		return t * time.Duration(p.rounds)
-	}
+	total := func() time.Duration { return p.total(cells, measures) }
 	shortest := p.measure / 2
 	for total() > p.budget && p.measure > shortest {
 		p.measure -= 100 * time.Millisecond
@@ -90,6 +84,19 @@ func (p *plan) fit(cells []cell, measures func(cell) int) {
 	for total() > p.budget && p.rounds > 1 {
 		p.rounds--
 	}
+}
+
+// total is about how long the whole plan takes; measures says how many peers a cell has.
+func (p *plan) total(cells []cell, measures func(cell) int) time.Duration {
+	var t time.Duration
+	for _, c := range cells {
+		rounds := p.rounds
+		if c.workload == workIdle {
+			rounds = min(rounds, memoryRounds)
+		}
+		t += time.Duration(measures(c)*rounds) * p.estimate(c)
+	}
+	return t
 }
 
 // options of the load for one cell.
@@ -113,6 +120,9 @@ func (p *plan) options(c cell) Options {
 	return o
 }
 
+// memoryRounds bounds the rounds of idle: it takes longest and differs least.
+const memoryRounds = 3
+
 // step is one measure: who, what, in which round.
 type step struct {
 	round int
@@ -125,6 +135,9 @@ func interleave(rounds int, cells []cell, peers []peer) []step {
 	var steps []step
 	for r := range rounds {
 		for _, c := range cells {
+			if c.workload == workIdle && r >= memoryRounds {
+				continue
+			}
 			for i := range peers {
 				if peers[i].takesPart(c.workload) {
 					steps = append(steps, step{r, c, i})

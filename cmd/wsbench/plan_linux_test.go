@@ -26,11 +26,9 @@ func TestPlanFitsItsBudget(t *testing.T) {
 	for _, quick := range []bool{true, false} {
 		for _, peers := range []int{1, 4, 9, 12} {
 			p := newPlan(quick, 0, 0)
-			p.fit(cells, func(cell) int { return peers })
-			var total time.Duration
-			for _, c := range cells {
-				total += time.Duration(peers*p.rounds) * p.estimate(c)
-			}
+			measures := func(cell) int { return peers }
+			p.fit(cells, measures)
+			total := p.total(cells, measures)
 			if total > p.budget && p.rounds > 1 || p.rounds < 1 || p.measure < 400*time.Millisecond {
 				t.Errorf("quick %t, %d peers: %d rounds of %v take %v, budget %v", quick, peers, p.rounds, p.measure, total, p.budget)
 			}

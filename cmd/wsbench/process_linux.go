@@ -106,8 +106,6 @@ func (p *process) awaitPorts(ctx context.Context, ports ...int) error {
 	return nil
 }
 
-var errInterrupted = errors.New("interrupted")
-
 // firstOutput keeps the beginning of what a program says. It is safe for concurrent use.
 type firstOutput struct {
 	mu    sync.Mutex // guards buf

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,9 +22,13 @@ type report struct {
 	others   []string
 	versions []string
 	absent   []string // who did not take part, and why
+	left     string   // what was left out as time was up, "" if nothing
 	troubles []string // measures that do not count, and why
 	values   map[valueKey]map[string]series
 }
+
+// localPath is a path of this machine as it may stand in an error; the report names none.
+var localPath = regexp.MustCompile(`(/[\w.+@-]+){2,}/?`)
 
 // valueKey names one row of the table: a figure of a workload over a scheme.
 type valueKey struct {
@@ -58,12 +64,35 @@ func (r *report) put(c cell, figure int, name string, round int, v float64) {
 	r.values[key][name][round] = v
 }
 
+// roundsText says how many rounds there were, as far as all are alike.
+func (r *report) roundsText() string {
+	text := fmt.Sprintf("%d interleaved rounds", r.plan.rounds)
+	if r.plan.rounds > memoryRounds {
+		text += fmt.Sprintf(" (idle: %d)", memoryRounds)
+	}
+	if r.left != "" {
+		text += " (left out as time was up: " + r.left + ")"
+	}
+	return text
+}
+
+// measured keeps the names that have a value anywhere.
+func (r *report) measured(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		for _, row := range r.values {
+			if row[name] != nil {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // grid is the table as cells of text, the heading first.
 func (r *report) grid() [][]string {
-	head := []string{"workload", "", "figure"}
-	head = append(head, r.ours...)
-	head = append(head, r.others...)
-	for _, name := range r.ours {
+	ours, others := r.measured(r.ours), r.measured(r.others)
+	head := slices.Concat([]string{"workload", "", "figure"}, ours, others)
+	for _, name := range ours {
 		head = append(head, name+" / best peer")
 	}
 	rows := [][]string{head}
@@ -71,11 +100,11 @@ func (r *report) grid() [][]string {
 		for i, f := range figures[c.workload] {
 			values := r.values[valueKey{c, i}]
 			row := []string{c.workload, c.scheme(), f.name + ", " + f.unit}
-			for _, name := range append(append([]string{}, r.ours...), r.others...) {
+			for _, name := range slices.Concat(ours, others) {
 				row = append(row, values[name].text(f.format))
 			}
-			best := bestOf(r.others, values)
-			for _, name := range r.ours {
+			best := bestOf(others, values)
+			for _, name := range ours {
 				row = append(row, ratioText(values[name], values[best], best, f.floor))
 			}
 			rows = append(rows, row)
@@ -96,7 +125,7 @@ func ratioText(ours, best series, name string, floor float64) string {
 // table writes the table for a terminal and what went wrong below it.
 func (r *report) table(w io.Writer) {
 	fmt.Fprint(w, markdownTable(r.grid()))
-	fmt.Fprintf(w, "\nmedian (lowest…highest) of %d rounds, less is better, in %.0f s\n", r.plan.rounds, r.took.Seconds())
+	fmt.Fprintf(w, "\nmedian (lowest…highest) of %s, less is better, in %.0f s\n", r.roundsText(), r.took.Seconds())
 	for _, a := range r.absent {
 		fmt.Fprintf(w, "without %s\n", a)
 	}
@@ -111,7 +140,7 @@ func (r *report) markdown() string {
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	list := func(items []string) {
 		for _, it := range items {
-			p("- %s", it)
+			p("- %s", localPath.ReplaceAllString(it, "…"))
 		}
 		p("")
 	}
@@ -120,11 +149,10 @@ func (r *report) markdown() string {
 	if r.opt.quick {
 		kind = "a quick run, too short to rely on"
 	}
-	p("wsproxy beside its peers on one machine, %s of %s, %.0f minutes. Less is better everywhere. Each figure is the median",
-		kind, r.began.UTC().Format("2006-01-02"), math.Ceil(r.took.Minutes()))
-	p("of up to %d interleaved rounds, then (lowest…highest). Each measure is made on a freshly started process. The last column", r.plan.rounds)
-	p("is the median of the rounds' ratios to the peer with the lowest median: absolute figures drift with the machine, ratios")
-	p("within one run much less.\n")
+	p("wsproxy beside its peers on one machine: %s of %s that took %s. Less is better everywhere.", kind, r.began.UTC().Format("2006-01-02"), r.took.Round(time.Second))
+	p("Each figure is the median of %s, then (lowest…highest). Each measure is made on a freshly started", r.roundsText())
+	p("process. The last column is the median of the rounds' ratios to the peer with the lowest median: absolute figures drift")
+	p("with the machine, ratios within one run much less.\n")
 	b.WriteString(markdownTable(r.grid()))
 	p("\n## Machine\n")
 	list(r.machine)

@@ -35,7 +35,13 @@ type Result struct {
 	Handshakes int     `json:"handshakes"`
 	Messages   int64   `json:"messages"`
 	// Bytes counts the payload of each echoed message twice: there and back.
-	Bytes            int64      `json:"bytes"`
+	Bytes             int64   `json:"bytes"`
+	MessagesPerSecond float64 `json:"messages_per_second"`
+	BytesPerSecond    float64 `json:"bytes_per_second"`
+	// HandshakesPerSecond is of the measured seconds with handshake and storm, otherwise of the time in which
+	// the links were opened.
+	HandshakesPerSecond float64 `json:"handshakes_per_second"`
+
 	Latency          *Quantiles `json:"latency_us,omitempty"`
 	HandshakeLatency *Quantiles `json:"handshake_latency_us,omitempty"`
 
@@ -127,9 +133,13 @@ func (r *Result) print(w io.Writer) {
 	} else {
 		row("measured", "%.2f s", r.Seconds)
 	}
-	row("handshakes", "%d, %.0f/s", r.Handshakes, ratio(float64(r.Handshakes), r.Seconds))
-	row("messages", "%d, %.0f/s", r.Messages, ratio(float64(r.Messages), r.Seconds))
-	row("payload", "%s both ways, %s/s", humanBytes(float64(r.Bytes)), humanBytes(ratio(float64(r.Bytes), r.Seconds)))
+	if r.Handshakes > 0 {
+		row("handshakes", "%d, %.0f/s", r.Handshakes, r.HandshakesPerSecond)
+	} else {
+		row("handshakes", "all before the measure, %.0f/s", r.HandshakesPerSecond)
+	}
+	row("messages", "%d, %.0f/s", r.Messages, r.MessagesPerSecond)
+	row("payload", "%s both ways, %s/s", humanBytes(float64(r.Bytes)), humanBytes(r.BytesPerSecond))
 	how := "message latency"
 	if r.RatePerLink > 0 {
 		how = "latency from due time"
@@ -151,15 +161,24 @@ func (r *Result) print(w io.Writer) {
 		d.Spread.print(row, "ended after")
 	}
 	if p := r.Proxy; p != nil {
-		row("proxy", "process %d, %d in its tree", p.PID, p.Processes)
+		if p.Processes == 0 {
+			row("proxy", "process %d, ended", p.PID)
+		} else {
+			row("proxy", "process %d, %d in its tree", p.PID, p.Processes)
+		}
 		row("  CPU", "%.3f s, %.1f%% of one core", p.CPUSeconds, 100*ratio(p.CPUSeconds, r.Seconds))
 		if r.Messages > 0 {
-			row("", "%.2f µs per message, %.0f ms per GiB", p.MicrosPerMessage, p.MillisPerGiB)
+			row("", "%.2f µs per message", p.MicrosPerMessage)
+		}
+		if r.Messages > 0 && r.Size >= 4096 {
+			row("", "%.0f ms per GiB", p.MillisPerGiB)
 		}
 		if r.Handshakes > 0 {
 			row("", "%.1f µs per handshake", p.MicrosPerHandshake)
 		}
-		row("  private memory", "%s", humanBytes(float64(p.PrivateBytes)))
+		if p.Processes > 0 {
+			row("  private memory", "%s", humanBytes(float64(p.PrivateBytes)))
+		}
 		if p.PrivateBefore > 0 {
 			row("", "%s before, %.0f bytes per link", humanBytes(float64(p.PrivateBefore)), p.BytesPerLink)
 		}

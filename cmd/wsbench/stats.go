@@ -76,9 +76,12 @@ func (s *stats) faultCount() int {
 	return n
 }
 
-// begin starts a measure at a moment: histograms are emptied, counters go on.
-func (s *stats) begin(now int64) {
+// begin starts a measure at a moment: latencies are forgotten, counters go on. Those of handshakes are kept
+// where all of them come before.
+func (s *stats) begin(now int64, forgetHandshakes bool) {
 	s.from = now
 	s.latency.Reset()
-	s.handshakes.Reset()
+	if forgetHandshakes {
+		s.handshakes.Reset()
+	}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// warmLinksClose bounds how long a run waits for its links to close in order at the end.
+// closeWait bounds how long a run waits for its links to close in order at the end.
 const closeWait = 5 * time.Second
 
 // redialAfter is how long a link waits after a failed attempt before the next.
@@ -60,8 +60,8 @@ func runLoad(ctx context.Context, opt Options, prog *progress) (*Result, error) 
 	if err == nil {
 		err = m.err
 	}
-	if ctx.Err() != nil && (err == nil || m.result == nil) {
-		return nil, errors.New("interrupted before the measure was done")
+	if err == nil && m.result == nil {
+		err = errors.New("interrupted before the measure began")
 	}
 	if err != nil {
 		return nil, err
@@ -89,7 +89,10 @@ func (l *loadLoop) openAll(links []*link) error {
 	}
 	// Each batch may take the timeout, then it has failed.
 	limit := l.opt.Ramp + l.opt.Timeout*time.Duration(2+len(links)/l.atOnce)
+	began, made := l.now(), l.stats.made
 	l.until(limit, func() bool { return len(l.waiting) == 0 && l.dialling == 0 })
+	l.opening += l.now() - began
+	l.openedThen += l.stats.made - made
 	if l.open == 0 {
 		if l.ctx.Err() != nil {
 			return errors.New("interrupted while links were being opened")
