@@ -56,12 +56,13 @@ func (p *plan) estimate(c cell) time.Duration {
 	if c.secure {
 		handshake = 450 * time.Microsecond
 	}
-	d := 600*time.Millisecond + p.warmUp + p.measure
+	o := p.options(c)
+	d := 300*time.Millisecond + o.WarmUp + o.Duration
 	switch c.workload {
 	case workIdle:
-		d += time.Duration(p.idleLinks) * (2*handshake + 200*time.Microsecond)
+		d += time.Duration(p.idleLinks) * (handshake*3/2 + 200*time.Microsecond)
 	case workSparse:
-		d += time.Duration(p.sparseLinks)*2*handshake + sparseInterval
+		d += time.Duration(p.sparseLinks) * handshake
 	case workStorm:
 		d += time.Duration(p.stormLinks) * 5 * handshake
 	}
