@@ -135,11 +135,11 @@ func TestOneWrongMessageIsCaught(t *testing.T) {
 		detail  string
 	}{
 		{"corrupted", func(f *proxyFrame) { f.wire[len(f.wire)-1] ^= 0x80 }, 0, Options{}, faultCorrupt, "message 5: byte 127 is "},
-		{"corrupted in a large one", func(f *proxyFrame) { f.wire[40_000] ^= 1 }, 0, Options{Workload: workBulk}, faultCorrupt, "message 5: byte 39990 is "},
+		{"corrupted in a large one", func(f *proxyFrame) { f.wire[40_000] ^= 1 }, 0, Options{Size: 64 << 10}, faultCorrupt, "message 5: byte 39990 is "},
 		{"dropped", func(f *proxyFrame) { f.times = 0 }, 0, Options{InFlight: 4}, faultMissing, "message 5 missing: message 6 came instead"},
-		{"dropped, and nothing behind it", func(f *proxyFrame) { f.times = 0 }, 200 * time.Millisecond, Options{}, faultLate, "message 5: no echo within "},
+		{"dropped, and nothing behind it", func(f *proxyFrame) { f.times = 0 }, 500 * time.Millisecond, Options{}, faultLate, "message 5: no echo within "},
 		{"duplicated", func(f *proxyFrame) { f.times = 2 }, 0, Options{}, faultDuplicate, "message 6: message 5 came again"},
-		{"delayed", func(f *proxyFrame) { f.hold = true }, 200 * time.Millisecond, Options{}, faultLate, "message 5: no echo within "},
+		{"delayed", func(f *proxyFrame) { f.hold = true }, 500 * time.Millisecond, Options{}, faultLate, "message 5: no echo within "},
 		{"cut short", func(f *proxyFrame) { f.wire[1]--; f.wire[2] = 1 }, 0, Options{Size: 125}, faultProtocol, "frame "},
 		{"replaced by an older one", func(f *proxyFrame) { f.wire = kept }, 0, Options{InFlight: 4}, faultDuplicate, "message 5: message 4 came again"},
 		{"reset", func(f *proxyFrame) { f.cut = true }, 0, Options{}, faultEnded, "ended by itself: reset"},
@@ -153,13 +153,16 @@ func TestOneWrongMessageIsCaught(t *testing.T) {
 				}
 			})
 			opt := tt.opt
-			opt.URL, opt.Connections, opt.Duration, opt.WarmUp, opt.Timeout = proxy, 2, 100*time.Millisecond, -1, tt.timeout
-			fill(&opt.Workload, workEcho)
+			// idle exchanges a known number of messages, however slow the machine is.
+			opt.URL, opt.Workload, opt.Connections, opt.Messages, opt.WarmLinks = proxy, workIdle, 2, 10, -1
+			opt.Duration, opt.WarmUp, opt.Timeout = time.Millisecond, -1, tt.timeout
+			fill(&opt.Size, 128)
 			res, err := runLoad(context.Background(), opt, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !res.faulty() || res.Faults[tt.kind] != 1 {
+			// On a busy machine others may be late as well.
+			if n := res.Faults[tt.kind]; !res.faulty() || n == 0 || (n > 1 && tt.kind != faultLate) {
 				t.Errorf("faults %v, want one %s", res.Faults, tt.kind)
 			}
 			if all := strings.Join(res.Details, "\n"); !strings.Contains(all, string(tt.kind)+": ") || !strings.Contains(all, tt.detail) {

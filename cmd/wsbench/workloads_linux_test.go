@@ -129,7 +129,7 @@ func TestEveryWorkloadAgainstPlainServers(t *testing.T) {
 				opt := tt.opt
 				opt.URL, opt.Insecure, opt.PID = s.url, true, os.Getpid()
 				fill(&opt.Connections, links)
-				fill(&opt.Duration, 100*time.Millisecond)
+				fill(&opt.Duration, 200*time.Millisecond)
 				fill(&opt.WarmUp, 20*time.Millisecond)
 				res, err := runLoad(context.Background(), opt, nil)
 				if err != nil {
