@@ -28,6 +28,12 @@ type Config struct {
 	// GracePeriod is how long requests and links may take to end after SIGTERM. Zero means 30 seconds.
 	GracePeriod time.Duration
 
+	// Engine is how links are carried: "auto", "epoll" or "goroutines". Empty means "auto".
+	Engine string
+
+	// Loops is how many epoll loops there are. Zero means one for each CPU.
+	Loops int
+
 	Log Log
 
 	// Warnings are what does not stop the proxy but should be looked at: an expired certificate.
@@ -168,6 +174,7 @@ func (c *Config) FillDefaults() {
 	fill(&c.Timeouts.KeepAlive, 60*time.Second)
 	fill(&c.Limits.HeaderSize, 16<<10)
 	fill(&c.GracePeriod, 30*time.Second)
+	fill(&c.Engine, "auto")
 	fill(&c.Log.Format, "text")
 }
 

@@ -21,6 +21,8 @@ var (
 		section("timeouts", timeoutKeys, func(c *Config) *Timeouts { return &c.Timeouts }),
 		section("limits", limitKeys, func(c *Config) *Limits { return &c.Limits }),
 		duration("grace_period", func(c *Config) *time.Duration { return &c.GracePeriod }),
+		choice("engine", engines, func(c *Config) *string { return &c.Engine }),
+		count("loops", 256, "auto", func(c *Config) *int { return &c.Loops }),
 		section("log", logKeys, func(c *Config) *Log { return &c.Log }),
 	}
 

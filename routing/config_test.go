@@ -78,6 +78,7 @@ func TestGoodConfigs(t *testing.T) {
 			Timeouts:    Timeouts{TLSHandshake: 10 * time.Second, RequestHeader: 10 * time.Second, KeepAlive: time.Minute},
 			Limits:      Limits{HeaderSize: 16384},
 			GracePeriod: 30 * time.Second,
+			Engine:      "auto",
 			Log:         Log{Format: "text"},
 		},
 		"empty-sections.yaml": defaults(Config{
@@ -113,6 +114,8 @@ func TestGoodConfigs(t *testing.T) {
 			Timeouts:    Timeouts{TLSHandshake: time.Second, RequestHeader: 2 * time.Second, KeepAlive: 24 * time.Hour},
 			Limits:      Limits{HeaderSize: 32768, BodySize: 10_000_000},
 			GracePeriod: time.Millisecond,
+			Engine:      "goroutines",
+			Loops:       3,
 			Log:         Log{Level: slog.LevelDebug, Format: "json"},
 		},
 	}

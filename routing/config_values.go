@@ -24,6 +24,7 @@ var (
 	logLevels   = []option[slog.Level]{
 		{"debug", slog.LevelDebug}, {"info", slog.LevelInfo}, {"warn", slog.LevelWarn}, {"error", slog.LevelError},
 	}
+	engines    = []option[string]{{"auto", "auto"}, {"epoll", "epoll"}, {"goroutines", "goroutines"}}
 	logFormats = []option[string]{{"text", "text"}, {"json", "json"}}
 )
 
@@ -77,6 +78,26 @@ func duration[T any](key string, at func(*T) *time.Duration) field[T] {
 		default:
 			*at(into) = t
 		}
+	}}
+}
+
+// count is a field that is a number from 1 to most, or a word for zero.
+func count[T any](key string, most int, none string, at func(*T) *int) field[T] {
+	return field[T]{key: key, decode: func(d *decoder, v value, into *T) {
+		if v.node.Kind != yaml.ScalarNode || isNull(v.node) {
+			d.fault(v, "%s; write a number from 1 to %d, or %s", standing(v.node), most, none)
+			return
+		}
+		if v.node.Value == none {
+			*at(into) = 0
+			return
+		}
+		n, err := strconv.Atoi(v.node.Value)
+		if err != nil || n < 1 || n > most {
+			d.fault(v, "%s; write a number from 1 to %d, or %s", quote(v.node.Value), most, none)
+			return
+		}
+		*at(into) = n
 	}}
 }
 

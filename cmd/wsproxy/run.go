@@ -65,11 +65,16 @@ type proxy struct {
 	failed  chan error // the first listener that ended by itself
 }
 
+// drivers are the engine's, as proxy.yaml names them.
+var drivers = map[string]splice.Driver{"auto": splice.Auto, "epoll": splice.Epoll, "goroutines": splice.Goroutines}
+
 // start builds the rooms and opens every listener, or none.
 func start(cfg *routing.Config) (_ *proxy, err error) {
 	p := &proxy{log: newLog(cfg.Log, os.Stderr), failed: make(chan error, 1)}
 	slog.SetDefault(p.log)
-	p.engine = splice.New(splice.Config{})
+	if p.engine, err = splice.New(splice.Config{Driver: drivers[cfg.Engine], Loops: cfg.Loops, Log: p.log}); err != nil {
+		return nil, err
+	}
 	p.forward = forward.New(forward.Config{HeaderSize: int(cfg.Limits.HeaderSize)})
 	defer func() {
 		if err != nil {

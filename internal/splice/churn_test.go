@@ -70,7 +70,7 @@ func TestChurnLeavesNothingBehind(t *testing.T) {
 		goroutines, descriptors := runtime.NumGoroutine(), openDescriptors(t)
 
 		const links, atOnce, left = 300, 40, 10
-		e := s.newEngine(Config{FinTimeout: 20 * time.Millisecond, CloseTimeout: 50 * time.Millisecond})
+		e := s.newEngine(t, Config{FinTimeout: 20 * time.Millisecond, CloseTimeout: 50 * time.Millisecond})
 		var all, live []*rig
 		var reaps []func() // for the links that are ending, oldest first
 		for len(all) < links || len(live) > left {

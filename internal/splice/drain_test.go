@@ -175,7 +175,7 @@ func TestLinkMadeWhileDrainingIsClosedAtOnce(t *testing.T) {
 
 func TestStopCutsOffWhatDoesNotAnswer(t *testing.T) {
 	onEverySetup(t, func(t *testing.T, s setup) {
-		e := s.newEngine(forGood)
+		e := s.newEngine(t, forGood)
 		polite, silent := s.join(t, e, Spec{}), []*rig{s.join(t, e, Spec{}), s.join(t, e, Spec{})}
 		part := wire(fin|binaryData, fromClient, make([]byte, 1000))[:500]
 		send(t, silent[1].client, part)
@@ -210,7 +210,7 @@ func TestStopCutsOffWhatDoesNotAnswer(t *testing.T) {
 
 func TestStopWithoutDrainCutsOffIdleLinks(t *testing.T) {
 	onEverySetup(t, func(t *testing.T, s setup) {
-		e := s.newEngine(forGood)
+		e := s.newEngine(t, forGood)
 		r := s.join(t, e, Spec{})
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -223,7 +223,7 @@ func TestStopWithoutDrainCutsOffIdleLinks(t *testing.T) {
 
 func TestStoppedEngineClosesWhatItIsGiven(t *testing.T) {
 	onEverySetup(t, func(t *testing.T, s setup) {
-		e := s.newEngine(Config{})
+		e := s.newEngine(t, Config{})
 		if got := e.Stop(context.Background()); got != 0 {
 			t.Errorf("Stop without a link cut off %d, want 0", got)
 		}

@@ -1,13 +1,17 @@
 // Package splice carries the two frame streams of a link between its ends, for hours or days. What
 // a link does with bytes and endings is the same for every driver (link.go, pipe.go); a driver
-// moves the bytes. There is one so far: two goroutines a link, for every system Go runs on.
+// moves the bytes. There are two: a few epoll loops that own all links, and two goroutines a link,
+// for TLS and for every system without epoll.
 package splice
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"math"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -24,8 +28,29 @@ type End interface {
 	CloseWrite() error
 }
 
+// Driver is a model of carrying links.
+type Driver uint8
+
+const (
+	// Auto takes Epoll for what it can carry and where there is one, and Goroutines for the rest.
+	Auto Driver = iota
+	// Epoll is a few loops that own all links. What it cannot carry, TLS, is left to Goroutines.
+	Epoll
+	// Goroutines is two goroutines a link.
+	Goroutines
+)
+
 // Config is the engine's; the zero value is good.
 type Config struct {
+	// Driver is the model of carrying links.
+	Driver Driver
+
+	// Loops is how many loops Epoll has. Zero means one for each CPU.
+	Loops int
+
+	// Log gets what goes wrong in a loop itself. Nil means slog's default.
+	Log *slog.Logger
+
 	// CloseTimeout is how long a link may take to end once a Close frame has passed or been sent
 	// in one direction, and the longest that FinTimeout can stretch to. Zero means 30 seconds,
 	// negative for ever.
@@ -60,20 +85,35 @@ type Spec struct {
 	Done func(Result)
 }
 
-// Engine carries links. Its methods may be called from any goroutine.
-type Engine struct {
-	cfg Config
-
-	mu       sync.Mutex // guards what follows
-	links    map[*couple]struct{}
-	opened   uint64
-	draining bool
-	stopped  bool          // no link is taken any more
-	empty    chan struct{} // made by Stop; closed, and nil again, when no link is left
+// driver moves the bytes of links in one of two ways. Each keeps the links it carries.
+type driver interface {
+	// carry takes over a link whose ends are open; it tells the engine when it has ended.
+	carry(s Spec)
+	// drain closes all links, and those still to come, as Engine.Drain says.
+	drain()
+	// abort cuts all links off.
+	abort()
+	// stop ends what the driver itself runs. It carries no link any more.
+	stop()
 }
 
-// New makes an Engine; Stop ends it.
-func New(cfg Config) *Engine {
+// Engine carries links. Its methods may be called from any goroutine.
+type Engine struct {
+	// Fixed at creation.
+	cfg        Config
+	goroutines driver
+	loops      driver // nil where there are none
+
+	mu      sync.Mutex // guards what follows
+	open    int
+	opened  uint64
+	stopped bool          // no link is taken any more
+	empty   chan struct{} // made by Stop; closed, and nil again, when no link is left
+}
+
+// New makes an Engine; Stop ends it. It fails when the system has no epoll and cfg wants it, or no
+// descriptors for it.
+func New(cfg Config) (*Engine, error) {
 	if cfg.CloseTimeout == 0 {
 		cfg.CloseTimeout = defaultCloseTimeout
 	}
@@ -86,14 +126,31 @@ func New(cfg Config) *Engine {
 	if cfg.FinTimeout < 0 {
 		cfg.FinTimeout = forever
 	}
-	return &Engine{cfg: cfg, links: make(map[*couple]struct{})}
+	if cfg.Loops == 0 {
+		cfg.Loops = runtime.GOMAXPROCS(0)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	e := &Engine{cfg: cfg}
+	e.goroutines = newCouples(e)
+	if cfg.Driver == Goroutines {
+		return e, nil
+	}
+	loops, err := newLoops(e)
+	switch {
+	case err == nil:
+		e.loops = loops
+	case cfg.Driver == Epoll || !errors.Is(err, errors.ErrUnsupported):
+		return nil, fmt.Errorf("splice engine: %w", err)
+	}
+	return e, nil
 }
 
 // Splice joins the two ends of s and owns them from the call on: whatever happens, each is closed
 // once. A link that is made while the engine drains is closed with 1001 at once. The only error is
 // ErrStopped.
 func (e *Engine) Splice(s Spec) error {
-	c := newCouple(e, s)
 	e.mu.Lock()
 	if e.stopped {
 		e.mu.Unlock()
@@ -101,16 +158,23 @@ func (e *Engine) Splice(s Spec) error {
 		s.Backend.Close()
 		return ErrStopped
 	}
-	e.links[c] = struct{}{}
+	e.open++
 	e.opened++
-	draining := e.draining
 	e.mu.Unlock()
 
-	if draining {
-		c.close(goingAway, Drained) // before the early bytes move, so that none of them is cut
+	d := e.goroutines
+	if e.loops != nil && isPlain(s.Client) && isPlain(s.Backend) {
+		d = e.loops
 	}
-	c.start(s.FromClient, s.FromBackend)
+	d.carry(s)
 	return nil
+}
+
+// isPlain reports whether an end is all there is to a connection: a *tls.Conn holds bytes and keys
+// besides its descriptor, so only goroutines can carry it.
+func isPlain(end End) bool {
+	_, ok := end.(*net.TCPConn)
+	return ok
 }
 
 // goingAway is what both ends of a link hear when wsproxy stops.
@@ -119,12 +183,8 @@ var goingAway = farewell{frame.GoingAway, "wsproxy is shutting down"}
 // Drain closes every link with 1001 at its next frame boundary, and every link made from now on as
 // soon as it is made. It does not wait.
 func (e *Engine) Drain() {
-	e.mu.Lock()
-	e.draining = true
-	links := e.snapshotLocked()
-	e.mu.Unlock()
-	for _, c := range links {
-		c.close(goingAway, Drained)
+	for _, d := range e.drivers() {
+		d.drain()
 	}
 }
 
@@ -138,34 +198,43 @@ func (e *Engine) Stop(ctx context.Context) (cut int) {
 	e.mu.Unlock()
 	select {
 	case <-empty:
-		return 0
 	case <-ctx.Done():
+		e.mu.Lock()
+		e.stopped = true
+		cut = e.open
+		e.mu.Unlock()
+		for _, d := range e.drivers() {
+			d.abort()
+		}
+		<-empty
 	}
-	e.mu.Lock()
-	e.stopped = true
-	links := e.snapshotLocked()
-	e.mu.Unlock()
-	for _, c := range links {
-		c.abort()
+	for _, d := range e.drivers() {
+		d.stop()
 	}
-	<-empty
-	return len(links)
+	return cut
+}
+
+func (e *Engine) drivers() []driver {
+	if e.loops == nil {
+		return []driver{e.goroutines}
+	}
+	return []driver{e.goroutines, e.loops}
 }
 
 func (e *Engine) endIfEmptyLocked() {
-	if e.empty != nil && len(e.links) == 0 {
+	if e.empty != nil && e.open == 0 {
 		e.stopped = true
 		close(e.empty)
 		e.empty = nil
 	}
 }
 
-func (e *Engine) snapshotLocked() []*couple {
-	links := make([]*couple, 0, len(e.links))
-	for c := range e.links {
-		links = append(links, c)
-	}
-	return links
+// ended is a driver's word that a link has ended and its Done returned.
+func (e *Engine) ended() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.open--
+	e.endIfEmptyLocked()
 }
 
 // Stats are the engine's gauges and counters.
@@ -178,12 +247,5 @@ type Stats struct {
 func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return Stats{Open: len(e.links), Opened: e.opened}
-}
-
-func (e *Engine) remove(c *couple) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.links, c)
-	e.endIfEmptyLocked()
+	return Stats{Open: e.open, Opened: e.opened}
 }

@@ -2,19 +2,76 @@ package splice
 
 import (
 	"errors"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"wsproxy/internal/sock"
 )
 
+// couples is the driver with two goroutines a link.
+type couples struct {
+	engine *Engine
+
+	mu       sync.Mutex // guards what follows
+	links    map[*couple]struct{}
+	draining bool
+}
+
+func newCouples(e *Engine) *couples {
+	return &couples{engine: e, links: make(map[*couple]struct{})}
+}
+
+func (d *couples) carry(s Spec) {
+	c := newCouple(d, s)
+	d.mu.Lock()
+	d.links[c] = struct{}{}
+	draining := d.draining
+	d.mu.Unlock()
+	if draining {
+		c.close(goingAway, Drained) // before the early bytes move, so that none of them is cut
+	}
+	c.start(s.FromClient, s.FromBackend)
+}
+
+func (d *couples) drain() {
+	d.mu.Lock()
+	d.draining = true
+	links := d.snapshotLocked()
+	d.mu.Unlock()
+	for _, c := range links {
+		c.close(goingAway, Drained)
+	}
+}
+
+func (d *couples) abort() {
+	d.mu.Lock()
+	links := d.snapshotLocked()
+	d.mu.Unlock()
+	for _, c := range links {
+		c.abort()
+	}
+}
+
+func (d *couples) stop() {}
+
+func (d *couples) snapshotLocked() []*couple { return slices.Collect(maps.Keys(d.links)) }
+
+func (d *couples) remove(c *couple) {
+	d.mu.Lock()
+	delete(d.links, c)
+	d.mu.Unlock()
+	d.engine.ended()
+}
+
 // couple is a link under the driver with two goroutines, one for each pipe. Each reads from one
 // end and is the only one to write to the other; what both need to know of the link, they ask
 // under mu, never while they read or write.
 type couple struct {
 	// Fixed at creation.
-	engine          *Engine
+	driver          *couples
 	client, backend End
 	done            func(Result)
 
@@ -29,9 +86,9 @@ type couple struct {
 	aborted  bool
 }
 
-func newCouple(e *Engine, s Spec) *couple {
+func newCouple(d *couples, s Spec) *couple {
 	return &couple{
-		engine: e, client: s.Client, backend: s.Backend, done: s.Done,
+		driver: d, client: s.Client, backend: s.Backend, done: s.Done,
 		link: newLink(s.Extensions, time.Now()), pumps: 2,
 	}
 }
@@ -149,9 +206,9 @@ func (c *couple) waitLocked() {
 		return
 	}
 	c.waiting = s
-	wait := c.engine.cfg.CloseTimeout
+	wait := c.driver.engine.cfg.CloseTimeout
 	if s == ending {
-		wait = c.engine.cfg.FinTimeout
+		wait = c.driver.engine.cfg.FinTimeout
 	}
 	c.since = time.Now()
 	c.setTimerLocked(wait, c.movedLocked())
@@ -175,7 +232,7 @@ func (c *couple) expired() {
 		c.mu.Unlock()
 		return
 	}
-	cfg := c.engine.cfg
+	cfg := c.driver.engine.cfg
 	if c.waiting == ending && time.Since(c.since) < cfg.CloseTimeout {
 		if moved := c.movedLocked(); moved != c.progress {
 			c.setTimerLocked(cfg.FinTimeout, moved)
@@ -218,7 +275,7 @@ func (c *couple) returned() {
 	c.client.Close()
 	c.backend.Close()
 	c.done(result)
-	c.engine.remove(c)
+	c.driver.remove(c)
 }
 
 // Sizes of a pump's buffer. A pump holds one while it waits, so it waits with a small one; what

@@ -27,9 +27,10 @@ func (c *couple) moves() bool {
 // only is the engine's one link.
 func only(t *testing.T, e *Engine) *couple {
 	t.Helper()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for c := range e.links {
+	d := e.goroutines.(*couples)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.links {
 		return c
 	}
 	t.Fatal("the engine has no link")
@@ -43,7 +44,7 @@ func TestFinTimeoutIsPutOffForWhatAWriteStillHolds(t *testing.T) {
 		t.Skip("only Linux tells what has been acknowledged")
 	}
 	for _, withTLS := range []bool{false, true} {
-		s := setup{newEngine: New, tls: withTLS}
+		s := setup{driver: Goroutines, tls: withTLS}
 		// The first read is small, the second takes all the rest.
 		down := wire(fin|binaryData, fromBackend, make([]byte, largeBuffer-headroom-tailroom))
 		down = append(down, wireClose(fromBackend, 1000, "")...)
@@ -78,7 +79,7 @@ func TestFinTimeoutIsPutOffForWhatAWriteStillHolds(t *testing.T) {
 }
 
 func TestTimerThatWasSetAnewDoesNotCutOff(t *testing.T) {
-	s := setup{newEngine: New}
+	s := setup{driver: Goroutines}
 	r := s.open(t, Config{CloseTimeout: time.Hour, FinTimeout: time.Hour})
 	_ = r.client.CloseWrite()
 	expectEnd(t, r.backend)

@@ -24,23 +24,24 @@ var forGood = Config{CloseTimeout: -1, FinTimeout: -1}
 
 // drivers are the engines that must behave alike.
 var drivers = []struct {
-	name string
-	new  func(Config) *Engine
+	name   string
+	driver Driver
 }{
-	{"goroutines", New},
+	{"goroutines", Goroutines},
+	{"epoll", Auto}, // what has no epoll runs the first twice
 }
 
 // setup is one way of making a link.
 type setup struct {
-	newEngine func(Config) *Engine
-	tls       bool // on the client's end
+	driver Driver
+	tls    bool // on the client's end
 }
 
 // onEverySetup runs a behaviour test on each driver, with and without TLS.
 func onEverySetup(t *testing.T, test func(t *testing.T, s setup)) {
 	for _, d := range drivers {
-		t.Run(d.name+"/tcp", func(t *testing.T) { test(t, setup{newEngine: d.new}) })
-		t.Run(d.name+"/tls", func(t *testing.T) { test(t, setup{newEngine: d.new, tls: true}) })
+		t.Run(d.name+"/tcp", func(t *testing.T) { test(t, setup{driver: d.driver}) })
+		t.Run(d.name+"/tls", func(t *testing.T) { test(t, setup{driver: d.driver, tls: true}) })
 	}
 }
 
@@ -59,9 +60,20 @@ func (s setup) open(t *testing.T, cfg Config) *rig {
 	return s.join(t, s.engine(t, cfg), Spec{})
 }
 
+// newEngine makes an engine that the test stops.
+func (s setup) newEngine(t *testing.T, cfg Config) *Engine {
+	t.Helper()
+	cfg.Driver = s.driver
+	e, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 // engine makes an engine that must have lost its links by the end of the test.
 func (s setup) engine(t *testing.T, cfg Config) *Engine {
-	e := s.newEngine(cfg)
+	e := s.newEngine(t, cfg)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

@@ -69,7 +69,11 @@ func Start(t testing.TB, cfg Config) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{Table: table, Engine: splice.New(splice.Config{}), Forward: forward.New(forward.Config{}), Log: newLog(), t: t}
+	engine, err := splice.New(splice.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{Table: table, Engine: engine, Forward: forward.New(forward.Config{}), Log: newLog(), t: t}
 	log := slog.New(p.Log)
 	fc := front.Config{
 		Table:    table,

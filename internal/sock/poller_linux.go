@@ -1,0 +1,150 @@
+package sock
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Event says what has become of a socket since its last event.
+type Event struct {
+	// Key is what the socket was added with.
+	Key uint64
+
+	// Readable has bytes, an end or an error to read; Writable has room. Ended has had its end or an
+	// error, behind bytes perhaps: a short read says nothing then.
+	Readable, Writable, Ended bool
+}
+
+// Poller waits for many sockets at once: an epoll of its own, nested in that of Go's scheduler, so
+// that waiting costs no thread. All methods but Wake are for one goroutine.
+type Poller struct {
+	fd      int
+	file    *os.File // fd, as Go's poller watches it
+	raw     syscall.RawConn
+	wake    int // an eventfd
+	events  [256]unix.EpollEvent
+	count   int
+	wait    func(uintptr) bool // Poller.poll, made once
+	pollErr error
+}
+
+// wakeKey is the key of the eventfd; no socket has it.
+const wakeKey = ^uint64(0)
+
+// NewPoller makes a Poller. The caller closes it.
+func NewPoller() (*Poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create epoll: %w", err)
+	}
+	// os.NewFile gives a descriptor to Go's poller when it is non-blocking.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("create epoll: %w", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("create eventfd: %w", err)
+	}
+	p := &Poller{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), wake: wake}
+	p.wait = p.poll
+	if p.raw, err = p.file.SyscallConn(); err == nil {
+		err = p.add(wake, wakeKey, unix.EPOLLIN|unix.EPOLLET)
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Add watches a socket until it is closed. Each event is told once, so that a socket which is not
+// read until ErrAgain or a short read, or written until ErrAgain, is heard of no more.
+func (p *Poller) Add(s Socket, key uint64) error {
+	return p.add(int(s.fd-1), key, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+}
+
+func (p *Poller) add(fd int, key uint64, events uint32) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(uint32(key)), Pad: int32(uint32(key >> 32))}
+	if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		return fmt.Errorf("watch socket: %w", err)
+	}
+	return nil
+}
+
+// Wait returns when there are events, after a Wake, or at the deadline that SetDeadline has set;
+// then there are none.
+func (p *Poller) Wait() error {
+	p.count, p.pollErr = 0, nil
+	if err := p.raw.Read(p.wait); err != nil && !os.IsTimeout(err) {
+		return err
+	}
+	return p.pollErr
+}
+
+// Poll collects what events there are and does not wait.
+func (p *Poller) Poll() error {
+	p.count, p.pollErr = 0, nil
+	p.poll(0)
+	return p.pollErr
+}
+
+// SetDeadline bounds every Wait from now on; the zero time takes the bound away.
+func (p *Poller) SetDeadline(t time.Time) { _ = p.file.SetReadDeadline(t) }
+
+// poll collects events without waiting. It returns false when there are none, and Go's poller then
+// waits for some.
+func (p *Poller) poll(uintptr) bool {
+	for {
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd),
+			uintptr(unsafe.Pointer(&p.events)), uintptr(len(p.events)), 0, 0, 0)
+		switch {
+		case errno == syscall.EINTR:
+			continue
+		case errno != 0:
+			p.pollErr = os.NewSyscallError("epoll_pwait", errno)
+			return true
+		}
+		p.count = int(n)
+		return n > 0
+	}
+}
+
+// Len is how many events the last Wait brought.
+func (p *Poller) Len() int { return p.count }
+
+// Event is one of them. ok is false for a Wake, which is no socket's event.
+func (p *Poller) Event(i int) (e Event, ok bool) {
+	ev := &p.events[i]
+	e.Key = uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32
+	if e.Key == wakeKey {
+		return e, false
+	}
+	e.Ended = ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
+	e.Readable = ev.Events&unix.EPOLLIN != 0 || e.Ended
+	e.Writable = ev.Events&unix.EPOLLOUT != 0 || e.Ended
+	return e, true
+}
+
+// Wake makes Wait return, now or the next time it is called. It may be called from any goroutine
+// until Close.
+func (p *Poller) Wake() {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	// The eventfd is edge-triggered: each write is an event, and nobody ever reads it. Its counter
+	// would be full after 2^64-2 of them.
+	_, _ = unix.Write(p.wake, one[:])
+}
+
+// Close closes the poller, not the sockets.
+func (p *Poller) Close() {
+	p.file.Close()
+	unix.Close(p.wake)
+}
