@@ -3,7 +3,6 @@
 package tlsterm
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -11,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"wsproxy/internal/sock"
 )
 
 // Config is a listener's.
@@ -52,10 +53,7 @@ func Listen(address string, cfg Config) (*Listener, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	// A client that vanished without a word is found by TCP itself: 15 s of silence, then nine
-	// probes, 15 s apart (net.KeepAliveConfig's defaults).
-	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true}}
-	inner, err := lc.Listen(context.Background(), "tcp", address)
+	inner, err := sock.Listen(address)
 	if err != nil {
 		return nil, err
 	}
