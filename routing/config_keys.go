@@ -3,6 +3,7 @@ package routing
 import (
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -165,7 +166,8 @@ func (d *decoder) route(v value) (RouteConfig, bool) {
 		}
 		first[same] = i
 	}
-	if len(d.faults) == faults {
+	// A route whose host and path are right is held against the others whatever else is wrong with it.
+	if !slices.ContainsFunc(d.faults[faults:], func(f Fault) bool { return !besideThePlace(f.Key, v.key) }) {
 		path := r.Path
 		if path == "" {
 			path = "/*"
@@ -174,6 +176,13 @@ func (d *decoder) route(v value) (RouteConfig, bool) {
 		d.once(&d.routes, name, v, "the route "+quote(name))
 	}
 	return r, true
+}
+
+// besideThePlace reports whether a fault's key in a route leaves its host and path beyond doubt; an
+// unknown key may be meant for one of them.
+func besideThePlace(key, route string) bool {
+	rest, ok := strings.CutPrefix(key, route+".")
+	return ok && (strings.HasPrefix(rest, "backends") || rest == "host_header" || strings.HasSuffix(rest, "_timeout"))
 }
 
 func (d *decoder) backend(v value) (BackendConfig, bool) {
