@@ -66,7 +66,7 @@ The table goes to the standard output, the report to ` + reportFile + ` (with --
 	}
 	f := cmd.Flags()
 	f.BoolVar(&opt.quick, "quick", false, "fewer rounds, links and seconds: done within three minutes instead of twenty")
-	f.StringSliceVar(&opt.only, "only", nil, "workloads to run: idle, echo, sparse, bulk, handshake, storm (default all but storm)")
+	f.StringSliceVar(&opt.only, "only", nil, "workloads to run: idle, echo, sparse, bulk, handshake, storm (default all)")
 	f.StringSliceVar(&opt.peers, "peers", nil, "peers beside wsproxy: nginx, nginx-64k, haproxy, haproxy-splice, caddy, or none (default all that are installed)")
 	f.IntVar(&opt.rounds, "rounds", 0, "rounds (default 5, quick 2); fewer are done if the time runs out")
 	f.IntVar(&opt.links, "links", 0, "links of idle and sparse (default 8000 and 4000, quick 1000)")
@@ -78,13 +78,9 @@ The table goes to the standard output, the report to ` + reportFile + ` (with --
 
 // check refuses what is not allowed and fills in what was left out.
 func (o *compareOptions) check(outputGiven bool) error {
-	var allowed []string
-	for _, c := range compared {
-		allowed = append(allowed, c.workload)
-	}
 	for _, w := range o.only {
-		if !slices.Contains(allowed, w) {
-			return usagef("workload %q: allowed are %s", w, strings.Join(allowed, ", "))
+		if !slices.Contains(compared, w) {
+			return usagef("workload %q: allowed are %s", w, strings.Join(compared, ", "))
 		}
 	}
 	if _, err := selectPeers(o.peers); err != nil {
@@ -125,9 +121,9 @@ func splitBuild(s string) (name, path string) {
 // cells are the workloads asked for, each over ws and wss.
 func (o *compareOptions) cells() []cell {
 	var cells []cell
-	for _, c := range compared {
-		if slices.Contains(o.only, c.workload) || (len(o.only) == 0 && c.unasked) {
-			cells = append(cells, cell{c.workload, false}, cell{c.workload, true})
+	for _, w := range compared {
+		if slices.Contains(o.only, w) || len(o.only) == 0 {
+			cells = append(cells, cell{w, false}, cell{w, true})
 		}
 	}
 	return cells

@@ -17,13 +17,8 @@ func (c cell) scheme() string {
 	return "ws"
 }
 
-// compared are the workloads that compare knows, and whether it runs them unasked.
-var compared = []struct {
-	workload string
-	unasked  bool
-}{
-	{workIdle, true}, {workEcho, true}, {workSparse, true}, {workBulk, true}, {workHandshake, true}, {workStorm, false},
-}
+// compared are the workloads that compare knows.
+var compared = []string{workIdle, workEcho, workSparse, workBulk, workHandshake, workStorm}
 
 // plan is how much compare measures.
 type plan struct {
