@@ -27,11 +27,13 @@ type Poller struct {
 	fd      int
 	file    *os.File // fd, as Go's poller watches it
 	raw     syscall.RawConn
-	wake    int // an eventfd
+	wake    *os.File // an eventfd
 	events  [256]unix.EpollEvent
 	count   int
 	wait    func(uintptr) bool // Poller.poll, made once
 	pollErr error
+
+	deadline time.Time // what SetDeadline has set
 }
 
 // wakeKey is the key of the eventfd; no socket has it.
@@ -48,14 +50,19 @@ func NewPoller() (*Poller, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("create epoll: %w", err)
 	}
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	// Being blocking keeps it out of Go's poller. Nobody ever waits for it.
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 	if err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
-	p := &Poller{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), wake: wake}
+	p := &Poller{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), wake: os.NewFile(uintptr(wake), "eventfd")}
 	p.wait = p.poll
 	if p.raw, err = p.file.SyscallConn(); err == nil {
+		// The first to tell when Go's poller has not taken the file.
+		err = p.file.SetReadDeadline(time.Time{})
+	}
+	if err == nil {
 		err = p.add(wake, wakeKey, unix.EPOLLIN|unix.EPOLLET)
 	}
 	if err != nil {
@@ -79,11 +86,12 @@ func (p *Poller) add(fd int, key uint64, events uint32) error {
 	return nil
 }
 
-// Wait returns when there are events, after a Wake, or at the deadline that SetDeadline has set;
-// then there are none.
+// Wait returns when there are events, after a Wake, or at the deadline that SetDeadline has set.
 func (p *Poller) Wait() error {
 	p.count, p.pollErr = 0, nil
-	if err := p.raw.Read(p.wait); err != nil && !os.IsTimeout(err) {
+	if err := p.raw.Read(p.wait); os.IsTimeout(err) {
+		p.poll(0) // a deadline that had passed before Wait was called has kept Read from looking
+	} else if err != nil {
 		return err
 	}
 	return p.pollErr
@@ -97,7 +105,12 @@ func (p *Poller) Poll() error {
 }
 
 // SetDeadline bounds every Wait from now on; the zero time takes the bound away.
-func (p *Poller) SetDeadline(t time.Time) { _ = p.file.SetReadDeadline(t) }
+func (p *Poller) SetDeadline(t time.Time) {
+	if t != p.deadline {
+		p.deadline = t
+		_ = p.file.SetReadDeadline(t) // only a closed file refuses
+	}
+}
 
 // poll collects events without waiting. It returns false when there are none, and Go's poller then
 // waits for some.
@@ -133,18 +146,19 @@ func (p *Poller) Event(i int) (e Event, ok bool) {
 	return e, true
 }
 
-// Wake makes Wait return, now or the next time it is called. It may be called from any goroutine
-// until Close.
+// Wake makes Wait return, now or the next time it is called. It may be called from any goroutine,
+// also after Close.
 func (p *Poller) Wake() {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
 	// The eventfd is edge-triggered: each write is an event, and nobody ever reads it. Its counter
-	// would be full after 2^64-2 of them.
-	_, _ = unix.Write(p.wake, one[:])
+	// would be full after 2^64-2 of them. As an os.File it is not closed, and its number not
+	// another's, while it is written.
+	_, _ = p.wake.Write(one[:])
 }
 
 // Close closes the poller, not the sockets.
 func (p *Poller) Close() {
 	p.file.Close()
-	unix.Close(p.wake)
+	p.wake.Close()
 }
