@@ -18,6 +18,7 @@ type couples struct {
 	mu       sync.Mutex // guards what follows
 	links    map[*couple]struct{}
 	draining bool
+	aborted  bool
 }
 
 func newCouples(e *Engine) *couples {
@@ -28,8 +29,11 @@ func (d *couples) carry(s Spec) {
 	c := newCouple(d, s)
 	d.mu.Lock()
 	d.links[c] = struct{}{}
-	draining := d.draining
+	draining, aborted := d.draining, d.aborted
 	d.mu.Unlock()
+	if aborted {
+		c.abort() // it was on its way here when all others were cut off
+	}
 	if draining {
 		c.close(goingAway, Drained) // before the early bytes move, so that none of them is cut
 	}
@@ -48,6 +52,7 @@ func (d *couples) drain() {
 
 func (d *couples) abort() {
 	d.mu.Lock()
+	d.aborted = true
 	links := d.snapshotLocked()
 	d.mu.Unlock()
 	for _, c := range links {

@@ -2,6 +2,7 @@ package splice
 
 import (
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,17 +30,22 @@ type loop struct {
 	slots    []slot
 	free     []uint32  // indices of slots without a link
 	ready    []*looped // links with something left to read
-	clock    time.Time // read once a wake-up
+	turns    []*looped // empty: what ready was the last time, for its room
 	wheel    wheel
 	draining bool
+	aborted  bool
 	stopping bool
 
 	// Read from anywhere.
 	links atomic.Int64
 
-	mu    sync.Mutex // guards inbox
-	inbox []func()
+	mu     sync.Mutex // guards what follows
+	inbox  []func()
+	closed bool // nobody reads the inbox any more
 }
+
+// full is how many links a loop pretends to have that can carry none.
+const full = math.MaxInt64 / 2
 
 // slot is the place of a link in the table of a loop. The generation of a slot changes with each
 // link, so that an event of a link that has ended, in the same batch perhaps, finds nobody: neither
@@ -52,15 +58,14 @@ type slot struct {
 // looped is a link under a loop.
 type looped struct {
 	link
-	loop            *loop
 	slot            uint32
 	client, backend side
 	done            func(Result)
 
-	queued  bool   // it stands in the loop's ready
-	waiting state  // what the timer was set for
-	since   tick   // when the link came into that state
-	moves   uint64 // what had moved when the timer was set
+	queued  bool          // it stands in the loop's ready
+	waiting state         // what the timer was set for
+	since   time.Duration // when the link came into that state, on the wheel's clock
+	moves   uint64        // what had moved when the timer was set
 	timer   timer
 }
 
@@ -101,6 +106,8 @@ const (
 // unsentBuffers have room for all that one read can leave unsent.
 var unsentBuffers = bufferPool(scratchSize)
 
+var errLoopClosed = errors.New("loop has failed")
+
 // loops is the driver with a few loops.
 type loops struct {
 	engine *Engine
@@ -129,12 +136,7 @@ func (d *loops) carry(s Spec) {
 	l.backend.Socket, backendErr = sock.Take(s.Backend)
 	if err = errors.Join(err, backendErr); err != nil {
 		// Out of descriptors, or a client that has been cut off meanwhile.
-		d.engine.cfg.Log.Warn("hand-over", "err", err)
-		l.client.Close()
-		l.backend.Close()
-		l.cut()
-		l.done(l.result(time.Now()))
-		d.engine.ended()
+		d.shed(l, err)
 		return
 	}
 	lp := d.all[0]
@@ -145,7 +147,19 @@ func (d *loops) carry(s Spec) {
 	}
 	lp.links.Add(1)
 	fromClient, fromBackend := s.FromClient, s.FromBackend
-	lp.do(func() { lp.splice(l, fromClient, fromBackend) })
+	if !lp.do(func() { lp.splice(l, fromClient, fromBackend) }) {
+		d.shed(l, errLoopClosed)
+	}
+}
+
+// shed ends a link that no loop has.
+func (d *loops) shed(l *looped, err error) {
+	d.engine.cfg.Log.Warn("hand-over", "err", err)
+	l.client.Close()
+	l.backend.Close()
+	l.cut()
+	l.done(l.result(time.Now()))
+	d.engine.ended()
 }
 
 func (d *loops) drain() {
@@ -168,77 +182,106 @@ func (d *loops) stop() {
 }
 
 func newLoop(e *Engine) (*loop, error) {
+	lp, err := makeLoop(e)
+	if err == nil {
+		go lp.run()
+	}
+	return lp, err
+}
+
+// makeLoop makes a loop without its goroutine.
+func makeLoop(e *Engine) (*loop, error) {
 	p, err := sock.NewPoller()
 	if err != nil {
 		return nil, err
 	}
 	lp := &loop{engine: e, poller: p, done: make(chan struct{}), scratch: make([]byte, scratchSize)}
-	lp.clock = time.Now()
-	lp.wheel.init(lp.clock)
-	go lp.run()
+	lp.wheel.init(time.Now())
 	return lp, nil
 }
 
-// do has f called on the loop's goroutine.
-func (lp *loop) do(f func()) {
+// do has f called on the loop's goroutine, unless it reports that the loop is closed.
+func (lp *loop) do(f func()) bool {
 	lp.mu.Lock()
+	if lp.closed {
+		lp.mu.Unlock()
+		return false
+	}
 	lp.inbox = append(lp.inbox, f)
 	first := len(lp.inbox) == 1
 	lp.mu.Unlock()
 	if first {
 		lp.poller.Wake()
 	}
+	return true
 }
 
 // run is the loop's goroutine, until stop.
 func (lp *loop) run() {
 	defer close(lp.done)
-	defer lp.poller.Close()
 	for !lp.stopping {
-		var err error
-		if len(lp.ready) > 0 {
-			err = lp.poller.Poll()
-		} else {
-			lp.poller.SetDeadline(lp.wheel.next())
-			err = lp.poller.Wait()
-		}
-		if err != nil {
+		if err := lp.wait(); err != nil {
 			// The kernel refuses the loop's own epoll: no link of it can go on.
 			lp.engine.cfg.Log.Error("splice loop", "err", err)
-			lp.abort()
-			return
+			break
 		}
-		lp.clock = time.Now()
-		called := false
-		for i := range lp.poller.Len() {
-			e, isSocket := lp.poller.Event(i)
-			if !isSocket {
-				called = true
-				continue
-			}
-			lp.dispatch(e)
-		}
-		lp.again()
-		if called {
-			lp.readInbox()
-		}
-		lp.wheel.advance(lp.clock, lp.expired)
+		lp.turn()
 	}
+	lp.shut()
+}
+
+// wait waits until there is something to do.
+func (lp *loop) wait() error {
+	if len(lp.ready) > 0 {
+		return lp.poller.Poll()
+	}
+	lp.poller.SetDeadline(lp.wheel.next())
+	return lp.poller.Wait()
+}
+
+// turn does what there is to do.
+func (lp *loop) turn() {
+	lp.wheel.set(time.Now())
+	called := false
+	for i := range lp.poller.Len() {
+		e, isSocket := lp.poller.Event(i)
+		if !isSocket {
+			called = true
+			continue
+		}
+		lp.dispatch(e)
+	}
+	lp.again()
+	if called {
+		lp.readInbox()
+	}
+	// Last, so that what has just moved puts an end off.
+	lp.wheel.advance(lp.expired)
+}
+
+// shut ends the loop. It has links only after a failure, and those that are still on their way to
+// it are cut off as well.
+func (lp *loop) shut() {
+	lp.mu.Lock()
+	lp.closed = true
+	lp.mu.Unlock()
+	lp.readInbox()
+	lp.abort()
+	lp.links.Store(full)
+	lp.poller.Close()
 }
 
 // again gives each link that had not been read to its end another turn.
 func (lp *loop) again() {
-	ready := lp.ready
-	lp.ready = lp.ready[len(lp.ready):]
-	if cap(lp.ready) == 0 {
-		lp.ready = nil
-	}
-	for _, l := range ready {
+	lp.ready, lp.turns = lp.turns, lp.ready
+	for i, l := range lp.turns {
+		lp.turns[i] = nil
 		l.queued = false
 		if lp.slots[l.slot].link == l {
 			lp.carry(l)
 		}
 	}
+	lp.turns = lp.turns[:0]
 }
 
 func (lp *loop) readInbox() {
@@ -290,21 +333,26 @@ func (lp *loop) splice(l *looped, fromClient, fromBackend []byte) {
 	s := &lp.slots[l.slot]
 	s.generation = (s.generation + 1) & 0x7fffffff // never that of sock's own key
 	s.link = l
-	l.loop = lp
+	if lp.aborted {
+		l.cut()
+		lp.finish(l)
+		return
+	}
 	err := lp.poller.Add(l.client.Socket, key(s.generation, l.slot, false))
 	if err == nil {
 		err = lp.poller.Add(l.backend.Socket, key(s.generation, l.slot, true))
 	}
 	if err != nil {
 		lp.engine.cfg.Log.Error("splice", "err", err)
+		l.cut()
 		lp.finish(l)
 		return
 	}
 	if lp.draining {
 		lp.close(l, goingAway, Drained) // before the early bytes move, so that none of them is cut
 	}
-	lp.early(l, &l.toBackend, &l.backend, fromClient)
-	lp.early(l, &l.toClient, &l.client, fromBackend)
+	lp.early(l, &l.toBackend, &l.client, &l.backend, fromClient)
+	lp.early(l, &l.toClient, &l.backend, &l.client, fromBackend)
 	// What arrived before the sockets were watched is an event as well; reading now saves a wake-up.
 	l.client.readable, l.backend.readable = true, true
 	lp.carry(l)
@@ -312,11 +360,11 @@ func (lp *loop) splice(l *looped, fromClient, fromBackend []byte) {
 
 // early carries what had been read before there was a link. It may be more than a socket takes at
 // once and more than a buffer holds, since it has been accepted: such a one is not pooled.
-func (lp *loop) early(l *looped, p *pipe, dst *side, b []byte) {
+func (lp *loop) early(l *looped, p *pipe, src, dst *side, b []byte) {
 	for len(b) > 0 {
 		n := copy(lp.scratch[headroom:len(lp.scratch)-tailroom], b)
 		b = b[n:]
-		lp.write(l, p, dst, l.received(p, lp.scratch, n))
+		lp.pass(l, p, src, dst, n)
 	}
 }
 
@@ -345,16 +393,22 @@ func (lp *loop) pump(l *looped, p *pipe, src, dst *side) {
 		if n < len(room) && !src.ended {
 			src.readable = false
 		}
-		if out := l.received(p, lp.scratch, n); len(out) > 0 {
-			lp.write(l, p, dst, out)
-		}
-		if other := l.other(p); other.bye.code != 0 {
-			lp.bid(l, other, src)
-		}
+		lp.pass(l, p, src, dst, n)
 	}
 	if src.readable && !l.queued {
 		l.queued = true
 		lp.ready = append(lp.ready, l)
+	}
+}
+
+// pass passes on n bytes from src that stand in scratch, and the Close that they may call for on the
+// other pipe.
+func (lp *loop) pass(l *looped, p *pipe, src, dst *side, n int) {
+	if out := l.received(p, lp.scratch, n); len(out) > 0 {
+		lp.write(l, p, dst, out)
+	}
+	if other := l.other(p); other.bye.code != 0 {
+		lp.bid(l, other, src)
 	}
 }
 
@@ -465,7 +519,7 @@ func (lp *loop) settle(l *looped) {
 	}
 	if s := l.state(); s != l.waiting {
 		l.waiting = s
-		l.since = lp.wheel.now
+		l.since = lp.wheel.elapsed
 		wait := lp.engine.cfg.CloseTimeout
 		if s == ending {
 			wait = lp.engine.cfg.FinTimeout
@@ -492,7 +546,7 @@ func (l *looped) movedNow() uint64 {
 // slowly is to get them.
 func (lp *loop) expired(l *looped) {
 	cfg := lp.engine.cfg
-	if l.waiting == ending && lp.wheel.now-l.since < ticks(cfg.CloseTimeout) {
+	if l.waiting == ending && lp.wheel.elapsed-l.since < cfg.CloseTimeout {
 		if l.movedNow() != l.moves {
 			lp.arm(l, cfg.FinTimeout)
 			return
@@ -534,8 +588,9 @@ func (lp *loop) drain() {
 	}
 }
 
-// abort cuts every link off.
+// abort cuts every link off, and those that are still on their way here.
 func (lp *loop) abort() {
+	lp.aborted = true
 	for i := range lp.slots {
 		if l := lp.slots[i].link; l != nil {
 			l.cut()

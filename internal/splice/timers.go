@@ -11,9 +11,6 @@ type tick int64
 // their time.
 const tickLength = 100 * time.Millisecond
 
-// ticks is how many ticks d takes, at least one.
-func ticks(d time.Duration) tick { return max(1, tick(d/tickLength)+1) }
-
 // timer is a place in a wheel, part of what it is a timer of. The zero value is in none.
 type timer struct {
 	at         tick
@@ -24,10 +21,11 @@ type timer struct {
 // wheel is the timers of one loop: setting and removing one costs the same however many there are,
 // and nothing is to do until the next one ends.
 type wheel struct {
-	start time.Time
-	now   tick
-	slots [512]timer // heads of rings; a slot has the timers whose tick is its index, modulo
-	count int
+	start   time.Time
+	elapsed time.Duration // from start to what the loop takes for now
+	slots   [512]timer    // heads of rings; a slot has the timers whose tick is its index, modulo
+	due     timer         // the head of those that are ending
+	count   int
 	// soonest is not later than the first timer's end.
 	soonest tick
 }
@@ -35,18 +33,26 @@ type wheel struct {
 func (w *wheel) init(now time.Time) {
 	w.start = now
 	for i := range w.slots {
-		head := &w.slots[i]
-		head.next, head.prev = head, head
+		w.slots[i].makeHead()
 	}
+	w.due.makeHead()
 }
 
-// add sets t to end after wait.
+// set tells the wheel the time, before any timer is set: a loop may have slept for long.
+func (w *wheel) set(clock time.Time) { w.elapsed = clock.Sub(w.start) }
+
+func (w *wheel) now() tick { return tick(w.elapsed / tickLength) }
+
+// slot is the head of the ring of those that end at a tick, or whole turns of the wheel before or
+// after it.
+func (w *wheel) slot(at tick) *timer { return &w.slots[uint64(at)%uint64(len(w.slots))] }
+
+// add sets t, which is in no wheel, to end after wait.
 func (w *wheel) add(t *timer, of *looped, wait time.Duration) {
 	t.of = of
-	t.at = w.now + ticks(wait)
-	head := &w.slots[uint64(t.at)%uint64(len(w.slots))]
-	t.next, t.prev = head, head.prev
-	t.prev.next, head.prev = t, t
+	wait = min(wait, forever-tickLength-w.elapsed)
+	t.at = max(w.now()+1, tick((w.elapsed+wait+tickLength-1)/tickLength))
+	w.slot(t.at).append(t)
 	if w.count++; w.count == 1 || t.at < w.soonest {
 		w.soonest = t.at
 	}
@@ -57,8 +63,7 @@ func (w *wheel) remove(t *timer) {
 	if t.next == nil {
 		return
 	}
-	t.prev.next, t.next.prev = t.next, t.prev
-	t.next, t.prev = nil, nil
+	t.unlink()
 	w.count--
 }
 
@@ -70,44 +75,51 @@ func (w *wheel) next() time.Time {
 	return w.start.Add(time.Duration(w.soonest) * tickLength)
 }
 
-// advance ends the timers whose time has come.
-func (w *wheel) advance(clock time.Time, ended func(*looped)) {
-	to := tick(clock.Sub(w.start) / tickLength)
-	if w.count == 0 || to < w.soonest {
-		w.now = max(w.now, to)
+// advance ends the timers whose time has come; ended may set and remove any.
+func (w *wheel) advance(ended func(*looped)) {
+	now := w.now()
+	if w.count == 0 || now < w.soonest {
 		return
 	}
 	// A slot is looked at once, however long the loop has slept.
-	from := max(w.now+1, min(w.soonest, to-tick(len(w.slots))+1))
-	w.now = to
-	for at := from; at <= to; at++ {
-		head := &w.slots[uint64(at)%uint64(len(w.slots))]
+	for at := max(w.soonest, now-tick(len(w.slots))+1); at <= now; at++ {
+		head := w.slot(at)
 		for t := head.next; t != head; {
-			// What ends may set or remove timers, also this slot's.
 			following := t.next
-			if t.at <= to {
-				w.remove(t)
-				ended(t.of)
-				if following.next == nil {
-					following = head.next
-				}
+			if t.at <= now {
+				t.unlink()
+				w.due.append(t)
 			}
 			t = following
 		}
 	}
-	w.soonest = w.find()
+	for t := w.due.next; t != &w.due; t = w.due.next {
+		w.remove(t)
+		ended(t.of)
+	}
+	w.soonest = w.find(now)
 }
 
 // find is a lower bound of the first timer's end: the first slot with a timer, from now on.
-func (w *wheel) find() tick {
-	if w.count == 0 {
-		return 0
-	}
-	for i := tick(1); i <= tick(len(w.slots)); i++ {
-		head := &w.slots[uint64(w.now+i)%uint64(len(w.slots))]
-		if head.next != head {
-			return w.now + i
+func (w *wheel) find(now tick) tick {
+	end := now + tick(len(w.slots))
+	for at := now + 1; at < end; at++ {
+		if head := w.slot(at); head.next != head {
+			return at
 		}
 	}
-	return w.now + tick(len(w.slots))
+	return end
+}
+
+func (t *timer) makeHead() { t.next, t.prev = t, t }
+
+// append puts t, which is in no ring, at the end of a head's.
+func (head *timer) append(t *timer) {
+	t.next, t.prev = head, head.prev
+	t.prev.next, head.prev = t, t
+}
+
+func (t *timer) unlink() {
+	t.prev.next, t.next.prev = t.next, t.prev
+	t.next, t.prev = nil, nil
 }
