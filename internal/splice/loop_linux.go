@@ -77,13 +77,13 @@ type side struct {
 	// short read does not mean that all has been read.
 	readable, ended bool
 
+	// last is what to do once unsent has been sent.
+	last leave
+
 	// unsent is what the socket had no room for: while it is not empty, nothing is read for it.
 	// Nil, and no buffer, when there is none.
 	unsent *[]byte
 	from   int // where in unsent it begins
-
-	// last is what to do once unsent has been sent.
-	last leave
 }
 
 // leave is how an end is left.

@@ -38,7 +38,7 @@ type pipe struct {
 	// Owned by whoever owns the link.
 	tracker                   frame.Tracker
 	held                      [headroom]byte // the part of a header that has come
-	heldSize                  int
+	heldSize                  uint8
 	bye                       farewell
 	over, broken, lost, ended bool
 
@@ -51,7 +51,7 @@ type pipe struct {
 // written: a part of buf, valid until the next call. An error is a violation of RFC 6455; what
 // came before it is returned as well.
 func (p *pipe) pass(buf []byte, n int) (out []byte, err error) {
-	in := buf[headroom-p.heldSize : headroom+n]
+	in := buf[headroom-int(p.heldSize) : headroom+n]
 	copy(in, p.held[:p.heldSize])
 	p.heldSize = 0
 
@@ -67,7 +67,7 @@ func (p *pipe) pass(buf []byte, n int) (out []byte, err error) {
 			break
 		}
 		if step == 0 {
-			p.heldSize = copy(p.held[:], in[followed:])
+			p.heldSize = uint8(copy(p.held[:], in[followed:]))
 			break
 		}
 		followed += step
