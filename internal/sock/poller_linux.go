@@ -2,6 +2,7 @@ package sock
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -31,6 +32,7 @@ type Poller struct {
 	events  [256]unix.EpollEvent
 	count   int
 	wait    func(uintptr) bool // Poller.poll, made once
+	turn    func() bool        // what Wait was called with
 	pollErr error
 
 	deadline time.Time // what SetDeadline has set
@@ -86,22 +88,42 @@ func (p *Poller) add(fd int, key uint64, events uint32) error {
 	return nil
 }
 
-// Wait returns when there are events, after a Wake, or at the deadline that SetDeadline has set.
-func (p *Poller) Wait() error {
-	p.count, p.pollErr = 0, nil
-	if err := p.raw.Read(p.wait); os.IsTimeout(err) {
-		p.poll(0) // a deadline that had passed before Wait was called has kept Read from looking
-	} else if err != nil {
-		return err
+// Wait waits for events, a Wake among them, and calls turn with each batch until turn returns false.
+// At the deadline that SetDeadline has set it calls turn with what there is by then, nothing perhaps,
+// and returns.
+//
+// Between two turns it goes straight back to waiting: what comes meanwhile wakes Go's poller, so
+// that looking for it first would be a system call for nothing, one for each message when traffic is
+// sparse.
+func (p *Poller) Wait(turn func() (more bool)) error {
+	p.turn, p.pollErr = turn, nil
+	err := p.raw.Read(p.wait)
+	p.turn = nil
+	if !os.IsTimeout(err) {
+		return errors.Join(err, p.pollErr)
 	}
-	return p.pollErr
+	err = p.Poll()
+	if err == nil {
+		turn()
+	}
+	return err
 }
 
 // Poll collects what events there are and does not wait.
 func (p *Poller) Poll() error {
-	p.count, p.pollErr = 0, nil
-	p.poll(0)
-	return p.pollErr
+	for {
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd),
+			uintptr(unsafe.Pointer(&p.events)), uintptr(len(p.events)), 0, 0, 0)
+		switch errno {
+		case 0:
+			p.count = int(n)
+			return nil
+		case syscall.EINTR:
+		default:
+			p.count = 0
+			return os.NewSyscallError("epoll_pwait", errno)
+		}
+	}
 }
 
 // SetDeadline bounds every Wait from now on; the zero time takes the bound away.
@@ -112,21 +134,23 @@ func (p *Poller) SetDeadline(t time.Time) {
 	}
 }
 
-// poll collects events without waiting. It returns false when there are none, and Go's poller then
-// waits for some.
-func (p *Poller) poll(uintptr) bool {
+// poll has a turn with what events there are. While it returns false, Go's poller waits for more and
+// calls it again.
+func (p *Poller) poll(uintptr) (done bool) {
 	for {
-		n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd),
-			uintptr(unsafe.Pointer(&p.events)), uintptr(len(p.events)), 0, 0, 0)
-		switch {
-		case errno == syscall.EINTR:
-			continue
-		case errno != 0:
-			p.pollErr = os.NewSyscallError("epoll_pwait", errno)
+		if p.pollErr = p.Poll(); p.pollErr != nil {
 			return true
 		}
-		p.count = int(n)
-		return n > 0
+		if p.count == 0 {
+			return false
+		}
+		full := p.count == len(p.events)
+		if !p.turn() {
+			return true
+		}
+		if !full {
+			return false
+		}
 	}
 }
 

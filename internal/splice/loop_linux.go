@@ -219,28 +219,35 @@ func (lp *loop) do(f func()) bool {
 // run is the loop's goroutine, until stop.
 func (lp *loop) run() {
 	defer close(lp.done)
+	turn := lp.turn
 	for !lp.stopping {
-		if err := lp.wait(); err != nil {
+		var err error
+		if lp.idle() {
+			err = lp.poller.Wait(turn)
+		} else if err = lp.poller.Poll(); err == nil {
+			lp.turn()
+		}
+		if err != nil {
 			// The kernel refuses the loop's own epoll: no link of it can go on.
 			lp.engine.cfg.Log.Error("splice loop", "err", err)
 			break
 		}
-		lp.turn()
 	}
 	lp.shut()
 }
 
-// wait waits until there is something to do.
-func (lp *loop) wait() error {
-	if len(lp.ready) > 0 {
-		return lp.poller.Poll()
+// idle reports whether there is nothing to do before the next event, and has the poller wait for
+// that no longer than until the next timer.
+func (lp *loop) idle() bool {
+	if len(lp.ready) > 0 || lp.stopping {
+		return false
 	}
 	lp.poller.SetDeadline(lp.wheel.next())
-	return lp.poller.Wait()
+	return true
 }
 
-// turn does what there is to do.
-func (lp *loop) turn() {
+// turn does what there is to do, and reports whether the next thing is to wait.
+func (lp *loop) turn() bool {
 	lp.wheel.set(time.Now())
 	called := false
 	for i := range lp.poller.Len() {
@@ -257,6 +264,7 @@ func (lp *loop) turn() {
 	}
 	// Last, so that what has just moved puts an end off.
 	lp.wheel.advance(lp.expired)
+	return lp.idle()
 }
 
 // shut ends the loop. It has links only after a failure, and those that are still on their way to
