@@ -104,6 +104,9 @@ type RouteConfig struct {
 	// 60 seconds.
 	ResponseTimeout time.Duration
 
+	// WebSocket is what the route asks of its links.
+	WebSocket WebSocket
+
 	// Line is where the file has it, zero for one built in Go.
 	Line int
 }
@@ -183,6 +186,7 @@ func (r *RouteConfig) fillDefaults() {
 	fill(&r.DialTimeout, 5*time.Second)
 	fill(&r.HandshakeTimeout, 10*time.Second)
 	fill(&r.ResponseTimeout, 60*time.Second)
+	r.WebSocket.fillDefaults()
 }
 
 func fill[T comparable](field *T, value T) {

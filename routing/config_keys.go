@@ -61,6 +61,7 @@ var (
 		duration("dial_timeout", func(r *RouteConfig) *time.Duration { return &r.DialTimeout }),
 		duration("handshake_timeout", func(r *RouteConfig) *time.Duration { return &r.HandshakeTimeout }),
 		duration("response_timeout", func(r *RouteConfig) *time.Duration { return &r.ResponseTimeout }),
+		section("websocket", webSocketKeys, func(r *RouteConfig) *WebSocket { return &r.WebSocket }),
 	}
 
 	backendKeys = schema[BackendConfig]{

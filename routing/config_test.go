@@ -74,7 +74,8 @@ func TestGoodConfigs(t *testing.T) {
 		"short.yaml": {
 			Listeners: []Listener{{Address: ":8080", Line: 2}},
 			Routes: []RouteConfig{{Path: "/*", Backends: app[:1], DialTimeout: 5 * time.Second,
-				HandshakeTimeout: 10 * time.Second, ResponseTimeout: time.Minute, Line: 4}},
+				HandshakeTimeout: 10 * time.Second, ResponseTimeout: time.Minute,
+				WebSocket: WebSocket{PongTimeout: 10 * time.Second, StallTimeout: time.Minute}, Line: 4}},
 			Timeouts:    Timeouts{TLSHandshake: 10 * time.Second, RequestHeader: 10 * time.Second, KeepAlive: time.Minute},
 			Limits:      Limits{HeaderSize: 16384},
 			GracePeriod: 30 * time.Second,
@@ -104,11 +105,16 @@ func TestGoodConfigs(t *testing.T) {
 					Backends:    []BackendConfig{{URL: "HTTP://App_1:9000", Addr: "app_1:9000"}, {URL: "ws://[::1]", Addr: "[::1]:80"}, echo},
 					HostHeader:  HostHeader{Literal: "app.internal:9000"},
 					DialTimeout: time.Second, HandshakeTimeout: 2 * time.Second, ResponseTimeout: time.Minute, Line: 8,
+					WebSocket: WebSocket{
+						NoValidation: true, MaxFrame: 125, MaxMessage: 1 << 20, MessageRate: 100, MessageBurst: 250, RateBackend: true,
+						PingInterval: 30 * time.Second, PongTimeout: 5 * time.Second, PingBackend: true,
+						IdleTimeout: 5 * time.Minute, MaxAge: 24 * time.Hour, StallTimeout: -1,
+					},
 				},
 				{
 					Host: "2001:db8::1", Path: "/exact", Backends: []BackendConfig{{URL: "http://10.0.0.7/", Addr: "10.0.0.7:80"}},
 					HostHeader: HostHeader{Backend: true}, DialTimeout: 5 * time.Second, HandshakeTimeout: 10 * time.Second,
-					ResponseTimeout: time.Minute, Line: 18,
+					ResponseTimeout: time.Minute, WebSocket: WebSocket{PongTimeout: 10 * time.Second, StallTimeout: time.Minute}, Line: 31,
 				},
 			},
 			Timeouts:    Timeouts{TLSHandshake: time.Second, RequestHeader: 2 * time.Second, KeepAlive: 24 * time.Hour},

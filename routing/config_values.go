@@ -57,28 +57,42 @@ func choice[T, U any](key string, options []option[U], at func(*T) *U) field[T] 
 
 // duration is a field that is a time.Duration of more than zero.
 func duration[T any](key string, at func(*T) *time.Duration) field[T] {
-	const want = "write e.g. 5s, 500ms, 1m"
+	return field[T]{key: key, decode: func(d *decoder, v value, into *T) { d.duration(v, "", at(into)) }}
+}
+
+// durationOrOff is a duration, or the word off for a value that means never.
+func durationOrOff[T any](key string, off time.Duration, at func(*T) *time.Duration) field[T] {
 	return field[T]{key: key, decode: func(d *decoder, v value, into *T) {
-		if v.node.Kind == yaml.ScalarNode && (v.node.ShortTag() == "!!int" || v.node.ShortTag() == "!!float") {
-			d.fault(v, "%s has no unit; %s", clip(v.node.Value), want)
+		if v.node.Kind == yaml.ScalarNode && v.node.Value == "off" {
+			*at(into) = off
 			return
 		}
-		text, ok := d.text(v, want)
-		if !ok {
-			return
-		}
-		t, err := time.ParseDuration(text)
-		switch {
-		case err != nil:
-			d.fault(v, "%s is not a duration; %s", quote(text), want)
-		case t < minDuration:
-			d.fault(v, "%s is too short; 1ms to 24h are allowed", quote(text))
-		case t > maxDuration:
-			d.fault(v, "%s is too long; 1ms to 24h are allowed", quote(text))
-		default:
-			*at(into) = t
-		}
+		d.duration(v, "off", at(into))
 	}}
+}
+
+// duration decodes a duration of more than zero. none, unless empty, is the word for none at all.
+func (d *decoder) duration(v value, none string, into *time.Duration) {
+	want := "write e.g. 5s, 500ms, 1m" + orWord(none)
+	if v.node.Kind == yaml.ScalarNode && (v.node.ShortTag() == "!!int" || v.node.ShortTag() == "!!float") {
+		d.fault(v, "%s has no unit; %s", clip(v.node.Value), want)
+		return
+	}
+	text, ok := d.text(v, want)
+	if !ok {
+		return
+	}
+	t, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		d.fault(v, "%s is not a duration; %s", quote(text), want)
+	case t < minDuration:
+		d.fault(v, "%s is too short; 1ms to 24h are allowed%s", quote(text), orWord(none))
+	case t > maxDuration:
+		d.fault(v, "%s is too long; 1ms to 24h are allowed%s", quote(text), orWord(none))
+	default:
+		*into = t
+	}
 }
 
 // count is a field that is a number from 1 to most, or a word for zero.

@@ -24,6 +24,9 @@ type Route struct {
 	// The timeouts of RouteConfig, more than zero.
 	DialTimeout, HandshakeTimeout, ResponseTimeout time.Duration
 
+	// WebSocket is that of RouteConfig.
+	WebSocket WebSocket
+
 	// Line is where the file has the route, zero for one built in Go.
 	Line int
 
@@ -88,6 +91,9 @@ func (t *Table) add(rc RouteConfig, builtin map[string]string, byAddr map[string
 	if min(rc.DialTimeout, rc.HandshakeTimeout, rc.ResponseTimeout) < 0 {
 		return errors.New("a timeout is negative")
 	}
+	if err := rc.WebSocket.check(); err != nil {
+		return err
+	}
 	if len(rc.Backends) == 0 {
 		return errors.New("no backends")
 	}
@@ -97,6 +103,7 @@ func (t *Table) add(rc RouteConfig, builtin map[string]string, byAddr map[string
 		DialTimeout:      rc.DialTimeout,
 		HandshakeTimeout: rc.HandshakeTimeout,
 		ResponseTimeout:  rc.ResponseTimeout,
+		WebSocket:        rc.WebSocket,
 		Line:             rc.Line,
 	}
 	for i, bc := range rc.Backends {

@@ -58,10 +58,11 @@ func New(cfg Config) *Upgrader {
 var ErrClientGone = errors.New("client gone")
 
 // Link answers the client with the backend's 101 and joins the two once fasthttp has let go of the
-// request: call it as the handler's last act. It ends the use of a. done is called once, when the
+// request: call it as the handler's last act. It ends the use of a. policy is the link's, nil for
+// none. done is called once, when the
 // link has ended or could not be made; then the Result has no duration. On an error, ErrClientGone,
 // done is not called.
-func (u *Upgrader) Link(ctx *fasthttp.RequestCtx, a *Answer, done func(splice.Result)) error {
+func (u *Upgrader) Link(ctx *fasthttp.RequestCtx, a *Answer, policy *splice.Policy, done func(splice.Result)) error {
 	conn := ctx.Conn().(tlsterm.Conn)
 	if conn.Gone() {
 		a.Close()
@@ -78,7 +79,7 @@ func (u *Upgrader) Link(ctx *fasthttp.RequestCtx, a *Answer, done func(splice.Re
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(hijacked net.Conn) {
 		defer u.pending.Done()
-		u.join(hijacked, conn, a, done)
+		u.join(hijacked, conn, a, policy, done)
 	})
 	return nil
 }
@@ -104,7 +105,7 @@ func (u *Upgrader) awaitPending(arrived chan<- struct{}) {
 
 // join takes the client's connection from fasthttp, which recycles all it held for the request as
 // soon as this returns.
-func (u *Upgrader) join(hijacked net.Conn, conn tlsterm.Conn, a *Answer, done func(splice.Result)) {
+func (u *Upgrader) join(hijacked net.Conn, conn tlsterm.Conn, a *Answer, policy *splice.Policy, done func(splice.Result)) {
 	client, spliced := conn.Detach(), false
 	defer func() {
 		// A panic here would end the process: nobody above recovers.
@@ -132,6 +133,7 @@ func (u *Upgrader) join(hijacked net.Conn, conn tlsterm.Conn, a *Answer, done fu
 		Client: client.(splice.End), Backend: a.conn.(splice.End),
 		FromClient: fromClient, FromBackend: a.early(),
 		Extensions: a.extensions,
+		Policy:     policy,
 		Done:       done,
 	}
 	putReader(a.br)

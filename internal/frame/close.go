@@ -11,6 +11,8 @@ const (
 	GoingAway     = 1001 // this end shuts down, or the other end of the link went away
 	ProtocolError = 1002 // what the receiver sent is not RFC 6455
 	NoStatus      = 1005 // a Close without a code; never sent
+	Policy        = 1008 // the receiver sends more often than it may
+	TooBig        = 1009 // the receiver sent a frame or message that is too large
 	BadGateway    = 1014 // the backend ended without a Close
 )
 

@@ -18,6 +18,7 @@ const (
 	opText         = 0x1
 	opBinary       = 0x2
 	opClose        = 0x8
+	opPing         = 0x9
 	opPong         = 0xA
 )
 
@@ -44,6 +45,25 @@ var (
 	errIncomplete     = errors.New("header incomplete; never leaves this package")    //
 )
 
+// What a Tracker's Limits forbid. The sender of such a stream gets Close 1009.
+var (
+	ErrFrameSize   = errors.New("frame larger than allowed")
+	ErrMessageSize = errors.New("message larger than allowed")
+)
+
+// Limits are what a Tracker enforces beside RFC 6455, or instead of it. Sizes are payload bytes as
+// they are on the wire: what permessage-deflate makes of them is not looked at. The zero value
+// forbids nothing.
+type Limits struct {
+	// MaxFrame is the largest frame, control frames included, and MaxMessage the largest message,
+	// all its fragments together. Zero means no limit.
+	MaxFrame, MaxMessage uint64
+
+	// Lenient leaves RFC 6455's rules to the two ends: only lengths are followed, and Close frames
+	// noticed. A length with the top bit set is refused all the same, since it leads nowhere.
+	Lenient bool
+}
+
 // Extensions says what the opening handshake agreed on, as far as framing is concerned.
 type Extensions uint8
 
@@ -62,6 +82,7 @@ type Tracker struct {
 	// Fixed at creation.
 	fromClient bool
 	extensions Extensions
+	limits     *Limits // nil for none
 
 	// Where the stream stands.
 	left       uint64 // payload bytes still to come of the frame under way
@@ -70,6 +91,7 @@ type Tracker struct {
 	closing    bool   // the frame under way is a Close
 	closed     bool   // a Close has passed whole
 	code       uint16
+	size       uint64 // of the data message under way, its frame under way included
 
 	// What has passed whole.
 	frames, messages uint64
@@ -79,6 +101,10 @@ type Tracker struct {
 func New(fromClient bool, extensions Extensions) Tracker {
 	return Tracker{fromClient: fromClient, extensions: extensions}
 }
+
+// Restrict makes the Tracker enforce limits, which it shares with whoever else has them; nil for
+// none. Call it before the first byte.
+func (t *Tracker) Restrict(limits *Limits) { t.limits = limits }
 
 // Next follows the stream to the end of the frame under way, or of p if that comes first, and
 // returns how many bytes of p that is. It returns 0 and no error when p ends inside a frame's
@@ -111,35 +137,22 @@ func (t *Tracker) header(p []byte) (size int, err error) {
 		return 0, errIncomplete
 	}
 	fin, opcode := p[0]&bitFin != 0, p[0]&0x0f
-	if err := t.checkOpening(p[0], fin, opcode); err != nil {
-		return 0, err
-	}
-	masked := p[1]&bitMask != 0
-	if masked && !t.fromClient {
-		return 0, ErrMasked
-	}
-	if !masked && t.fromClient {
-		return 0, ErrUnmasked
+	masked, length := p[1]&bitMask != 0, uint64(p[1]&^bitMask)
+	if t.limits == nil || !t.limits.Lenient {
+		if err := t.checkOpening(p[0], fin, opcode); err != nil {
+			return 0, err
+		}
+		if err := t.checkSecond(fin, opcode, masked, length); err != nil {
+			return 0, err
+		}
 	}
 
 	size = 2
-	length := uint64(p[1] &^ bitMask)
 	switch length {
 	case 126:
 		size += 2
 	case 127:
 		size += 8
-	}
-	if opcode >= opClose && opcode <= opPong {
-		if length > 125 {
-			return 0, ErrControlLength
-		}
-		if !fin {
-			return 0, ErrControlPart
-		}
-		if opcode == opClose && length == 1 {
-			return 0, ErrClosePayload
-		}
 	}
 	lengthEnd := size
 	if masked {
@@ -156,7 +169,12 @@ func (t *Tracker) header(p []byte) (size int, err error) {
 			return 0, ErrLength
 		}
 	}
-	if t.closing = opcode == opClose; t.closing && length > 0 {
+	if t.limits != nil {
+		if err := t.checkSize(opcode, length); err != nil {
+			return 0, err
+		}
+	}
+	if t.closing = opcode == opClose; t.closing && length > 1 {
 		if len(p) < size+2 {
 			return 0, errIncomplete
 		}
@@ -170,6 +188,10 @@ func (t *Tracker) header(p []byte) (size int, err error) {
 	t.finishes = opcode <= opBinary && fin
 	if opcode <= opBinary {
 		t.fragmented = !fin
+		if opcode != opContinuation {
+			t.size = 0 // a message that a lenient end never finished
+		}
+		t.size += length
 	}
 	return size, nil
 }
@@ -197,15 +219,58 @@ func (t *Tracker) checkOpening(b byte, fin bool, opcode byte) error {
 	return nil
 }
 
+// checkSecond checks what the second byte of a frame says.
+func (t *Tracker) checkSecond(fin bool, opcode byte, masked bool, length uint64) error {
+	switch {
+	case masked && !t.fromClient:
+		return ErrMasked
+	case !masked && t.fromClient:
+		return ErrUnmasked
+	case opcode < opClose || opcode > opPong:
+		return nil
+	case length > 125:
+		return ErrControlLength
+	case !fin:
+		return ErrControlPart
+	case opcode == opClose && length == 1:
+		return ErrClosePayload
+	}
+	return nil
+}
+
+// checkSize holds a frame against the limits before any of it has passed.
+func (t *Tracker) checkSize(opcode byte, length uint64) error {
+	if most := t.limits.MaxFrame; most > 0 && length > most {
+		return ErrFrameSize
+	}
+	most := t.limits.MaxMessage
+	if most == 0 || opcode > opBinary {
+		return nil
+	}
+	if opcode == opContinuation {
+		most -= min(most, t.size)
+	}
+	if length > most {
+		return ErrMessageSize
+	}
+	return nil
+}
+
 func (t *Tracker) frameEnds() {
 	t.frames++
 	if t.finishes {
 		t.messages++
-		t.finishes = false
+		t.finishes, t.size = false, 0
 	}
 	if t.closing {
 		t.closing, t.closed = false, true
 	}
+}
+
+// BeginsMessage reports whether a frame that begins with b is the first of a text or binary message.
+func BeginsMessage(b byte) bool {
+	opcode := b & 0x0f
+	return opcode == opText || opcode == opBinary
 }
 
 // AtBoundary reports whether the stream stands between two frames: where a control frame may be

@@ -56,6 +56,7 @@ const (
 // Server serves all listeners.
 type Server struct {
 	cfg      Config
+	policies map[*routing.Route]*splice.Policy
 	http     fasthttp.Server
 	stopping atomic.Bool
 }
@@ -74,7 +75,10 @@ func New(cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, policies: make(map[*routing.Route]*splice.Policy)}
+	for _, route := range cfg.Table.Routes() {
+		s.policies[route] = upgrade.PolicyOf(route)
+	}
 	s.http = fasthttp.Server{
 		Handler:        s.handle,
 		ErrorHandler:   s.unreadable,
@@ -197,7 +201,7 @@ func (s *Server) upgrade(ctx *fasthttp.RequestCtx, route *routing.Route, target 
 		return nil
 	}
 	client := ctx.RemoteAddr().String()
-	err = s.cfg.Upgrader.Link(ctx, answer, func(r splice.Result) {
+	err = s.cfg.Upgrader.Link(ctx, answer, s.policies[route], func(r splice.Result) {
 		b.Release()
 		s.logLink(client, b, route, r)
 	})

@@ -80,6 +80,9 @@ type Spec struct {
 	// Extensions is what the opening handshake agreed on.
 	Extensions frame.Extensions
 
+	// Policy is that of the link's route. Nil means none.
+	Policy *Policy
+
 	// Done is called exactly once, unless Splice returns an error, when both ends are closed. It
 	// must not block.
 	Done func(Result)
@@ -103,6 +106,9 @@ type Engine struct {
 	cfg        Config
 	goroutines driver
 	loops      driver // nil where there are none
+
+	// Written by all links.
+	trips roundTrips
 
 	mu      sync.Mutex // guards what follows
 	open    int
@@ -241,11 +247,14 @@ func (e *Engine) ended() {
 type Stats struct {
 	Open   int    // links now
 	Opened uint64 // links ever
+
+	// RoundTrips are those of wsproxy's own Pings.
+	RoundTrips RoundTrips
 }
 
 // Stats returns them as they are now.
 func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return Stats{Open: e.open, Opened: e.opened}
+	return Stats{Open: e.open, Opened: e.opened, RoundTrips: e.trips.snapshot()}
 }

@@ -2,13 +2,16 @@ package splice
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"wsproxy/internal/frame"
 )
 
-// FuzzPipe feeds a pipe any stream in any cut, and asks it to leave once a chosen part has come.
-// What comes out must be what the whole stream's frame boundaries say, whatever the cut.
+// FuzzPipe feeds a pipe any stream in any cut, asks it for a Ping now and then, and to leave once a
+// chosen part has come. What comes out must be what the whole stream's frame boundaries say without
+// the Pongs that answer Pings of wsproxy's, whatever the cut, and the pipe's own frames only between
+// frames.
 func FuzzPipe(f *testing.F) {
 	for _, client := range []bool{fromClient, fromBackend} {
 		hello := wire(fin|text, client, []byte("hello"))
@@ -16,8 +19,12 @@ func FuzzPipe(f *testing.F) {
 		fragments := append(wire(text, client, []byte("a")), wire(fin|ping, client, []byte("b"))...)
 		fragments = append(fragments, wire(fin|continuation, client, []byte("c"))...)
 		closing := append(wireClose(client, 1000, "bye"), hello...)
+		ours := wire(fin|pong, client, pongNonce[:])
+		ponged := slices.Concat(hello, ours, hello, ours, ours, wire(text, client, []byte("a")), ours, wire(fin|continuation, client, nil))
+		almost := slices.Concat(wire(fin|pong, client, []byte("pongpon!")), ours, wire(fin|pong, client, pongNonce[:7]),
+			wire(fin|ping, client, pongNonce[:]), ours[:len(ours)-1])
 		bad := append(bytes.Clone(hello), wire(fin|0x3, client, []byte("x"))...)
-		for _, stream := range [][]byte{nil, hello, long, fragments, closing, bad, append(bytes.Clone(hello), closing...)} {
+		for _, stream := range [][]byte{nil, hello, long, fragments, closing, bad, ponged, almost, append(bytes.Clone(hello), closing...)} {
 			for _, leaveAt := range []int{-1, 0, 1, len(stream) / 2, len(stream) - 1, len(stream)} {
 				f.Add(client, int16(leaveAt), []byte{1}, stream)
 				f.Add(client, int16(leaveAt), []byte{200, 3}, stream)
@@ -30,7 +37,8 @@ func FuzzPipe(f *testing.F) {
 			at = len(stream)
 		}
 		want, wantClose := expected(client, at, stream)
-		out, p := feed(t, client, at, cuts, stream)
+		whole, p := feed(t, client, at, cuts, stream)
+		out := withoutPings(client, whole)
 		if !bytes.HasPrefix(out, want) {
 			t.Fatalf("out came % x, want % x first", out, want)
 		}
@@ -48,8 +56,8 @@ func FuzzPipe(f *testing.F) {
 				t.Errorf("%d bytes came behind the stream, want one Close of %d", len(own), len(alone))
 			}
 		}
-		if p.bytes != uint64(len(out)) {
-			t.Errorf("%d bytes counted, want %d", p.bytes, len(out))
+		if p.bytes != uint64(len(whole)) {
+			t.Errorf("%d bytes counted, want %d", p.bytes, len(whole))
 		}
 	})
 }
@@ -61,37 +69,74 @@ func mask(client bool) *[4]byte {
 	return nil
 }
 
-// expected is the part of stream that is to pass when the pipe is told to leave after at bytes,
-// never if that is negative, and whether its own Close follows.
+// The nonces of FuzzPipe.
+var pongNonce, pingNonce = [frame.PingPayload]byte([]byte("pongpong")), [frame.PingPayload]byte([]byte("pingping"))
+
+// withoutPings is what came out of a pipe without its own Pings, which stand between frames.
+func withoutPings(client bool, out []byte) (rest []byte) {
+	tracker := frame.New(client, frame.NoExtensions)
+	for len(out) > 0 && !tracker.Closed() {
+		if own := frame.AppendPing(nil, &pingNonce, mask(client)); tracker.AtBoundary() && len(out) >= len(own) &&
+			out[0] == own[0] && out[1] == own[1] {
+			if f, _ := readFrame(bytes.NewReader(out)); string(f.payload) == string(pingNonce[:]) {
+				out = out[len(own):]
+				continue
+			}
+		}
+		n, err := tracker.Next(out)
+		if n == 0 || err != nil {
+			break
+		}
+		rest, out = append(rest, out[:n]...), out[n:]
+	}
+	return append(rest, out...)
+}
+
+// expected is what of stream is to pass when the pipe is told to leave after at bytes, never if that
+// is negative, and whether its own Close follows.
 func expected(client bool, at int, stream []byte) (pass []byte, closes bool) {
 	tracker := frame.New(client, frame.NoExtensions)
 	if at < 0 {
-		return stream[:follow(&tracker, stream)], false
+		pass, _ = follow(&tracker, client, stream)
+		return pass, false
 	}
-	passed := follow(&tracker, stream[:at])
+	pass, followed := follow(&tracker, client, stream[:at])
 	if !tracker.AtBoundary() {
-		n, _ := tracker.Next(stream[passed:]) // no header, so no error
-		passed += n
+		n, _ := tracker.Next(stream[followed:]) // no header, so no error
+		pass = append(pass, stream[followed:followed+n]...)
 	}
-	return stream[:passed], tracker.AtBoundary() && !tracker.Closed()
+	return pass, tracker.AtBoundary() && !tracker.Closed()
 }
 
-// follow is how much of stream makes sense: up to a Close, a violation or a part of a header.
-func follow(tracker *frame.Tracker, stream []byte) (followed int) {
+// follow is what of stream makes sense, up to a Close, a violation or a part of a header, without
+// the Pongs that are not to pass, nor a part of one; and how far that goes.
+func follow(tracker *frame.Tracker, client bool, stream []byte) (pass []byte, followed int) {
 	for followed < len(stream) && !tracker.Closed() {
+		if tracker.AtBoundary() {
+			size, maybe := frame.MatchPong(stream[followed:], client, &pongNonce)
+			if followed += size; size > 0 {
+				continue
+			}
+			if maybe {
+				break
+			}
+		}
 		n, err := tracker.Next(stream[followed:])
 		if n == 0 || err != nil {
 			break
 		}
+		pass = append(pass, stream[followed:followed+n]...)
 		followed += n
 	}
-	return followed
+	return pass, followed
 }
 
 // feed is a driver: it reads stream in pieces of the sizes in cuts, with one cut where the pipe is
 // told to leave, and returns all that came out.
 func feed(t *testing.T, client bool, at int, cuts, stream []byte) (out []byte, p *pipe) {
 	p = &pipe{toBackend: client, tracker: frame.New(client, frame.NoExtensions)}
+	p.watch = &watch{policy: &Policy{PingInterval: 1}}
+	p.pings, p.pongs = &heartbeat{nonce: pingNonce}, &heartbeat{nonce: pongNonce}
 	step := func(piece []byte) {
 		part, err := p.pass(newBuffer(piece), len(piece))
 		if err != nil && !p.lost {
@@ -106,6 +151,9 @@ func feed(t *testing.T, client bool, at int, cuts, stream []byte) (out []byte, p
 		}
 		if fed == len(stream) {
 			return out, p
+		}
+		if i%3 == 0 {
+			p.pings.wanted = true
 		}
 		size := 1
 		if len(cuts) > 0 {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"wsproxy/internal/sock"
@@ -89,17 +90,23 @@ type couple struct {
 	due      time.Time   // when the timer is to end
 	progress uint64      // what had moved when the timer was set
 	aborted  bool
+
+	// By pipe: its pump is writing, and reads nothing meanwhile. Kept for a link with a watch only.
+	writing [2]atomic.Bool
 }
 
 func newCouple(d *couples, s Spec) *couple {
-	return &couple{
+	c := &couple{
 		driver: d, client: s.Client, backend: s.Backend, done: s.Done,
 		link: newLink(s.Extensions, time.Now()), pumps: 2,
 	}
+	c.link.govern(s.Policy, d.engine.cfg.CloseTimeout, &d.engine.trips)
+	return c
 }
 
 // start starts both goroutines. They end with the link, and the last one calls done.
 func (c *couple) start(fromClient, fromBackend []byte) {
+	c.watch()
 	go c.pump(&c.link.toBackend, c.client, c.backend, fromClient)
 	go c.pump(&c.link.toClient, c.backend, c.client, fromBackend)
 }
@@ -123,7 +130,9 @@ func (c *couple) pump(p *pipe, src, dst End, early []byte) {
 		}
 		woken := errors.Is(err, os.ErrDeadlineExceeded)
 		if out := c.received(p, *buf, n, woken); len(out) > 0 {
-			if _, err := dst.Write(out); err != nil {
+			_, err := dst.Write(out)
+			c.writing[p.index()].Store(false)
+			if err != nil {
 				c.broke(p)
 			}
 		}
@@ -143,9 +152,16 @@ func (c *couple) received(p *pipe, buf []byte, n int, woken bool) (out []byte) {
 		// Whoever wakes the pump from now on sets the deadline again, under mu.
 		_ = c.source(p).SetReadDeadline(time.Time{})
 	}
+	if c.link.watch != nil {
+		c.link.tick(time.Now())
+	}
 	out = c.link.received(p, buf, n)
 	c.wakeLocked(c.link.other(p))
 	c.waitLocked()
+	if c.link.watch != nil {
+		c.writing[p.index()].Store(len(out) > 0)
+		c.watchLocked()
+	}
 	return out
 }
 
@@ -234,6 +250,12 @@ func (c *couple) setTimerLocked(wait time.Duration, progress uint64) {
 func (c *couple) expired() {
 	c.mu.Lock()
 	if time.Now().Before(c.due) { // set anew while this call was on its way
+		c.mu.Unlock()
+		return
+	}
+	if c.waiting == open {
+		c.link.tick(time.Now())
+		c.patrolLocked()
 		c.mu.Unlock()
 		return
 	}

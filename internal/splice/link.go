@@ -25,19 +25,37 @@ const (
 	BackendViolation
 	// Drained: wsproxy closed it.
 	Drained
+	// ClientTooBig and BackendTooBig: a frame or message from there was larger than the Policy allows.
+	ClientTooBig
+	BackendTooBig
+	// ClientTooOften and BackendTooOften: more messages came from there than the Policy allows.
+	ClientTooOften
+	BackendTooOften
+	// IdleTimeout and MaxAge: the Policy's time was up.
+	IdleTimeout
+	MaxAge
+	// ClientStalled and BackendStalled: it took nothing for the Policy's StallTimeout.
+	ClientStalled
+	BackendStalled
+	// ClientSilent and BackendSilent: it did not answer a Ping of wsproxy's.
+	ClientSilent
+	BackendSilent
 )
 
 // String is the cause as a log line has it.
 func (c Cause) String() string {
 	return [...]string{"open", "client closed", "backend closed", "client gone", "backend gone",
-		"client violation", "backend violation", "drained"}[c]
+		"client violation", "backend violation", "drained", "client too big", "backend too big",
+		"client too often", "backend too often", "idle timeout", "max age", "client stalled", "backend stalled",
+		"client silent", "backend silent"}[c]
 }
 
 // Result is what is known of a link once it has ended.
 type Result struct {
 	Cause Cause
 
-	// Err is the violation, when there was one, and the first if there were two.
+	// Err is the violation, of RFC 6455 or of the Policy, when there was one, and the first if there
+	// were two.
 	Err error
 
 	// ClientCode and BackendCode are the status codes of the Close frames that came from each:
@@ -48,8 +66,8 @@ type Result struct {
 	Duration            time.Duration
 }
 
-// Count is what passed in one direction. Frames and messages are those that passed whole; a Close
-// of wsproxy's own counts among the bytes only.
+// Count is what passed in one direction. Frames and messages are those that passed whole; a Close or
+// Ping of wsproxy's own counts among the bytes only.
 type Count struct {
 	Bytes, Frames, Messages uint64
 }
@@ -64,6 +82,7 @@ type Count struct {
 type link struct {
 	// Fixed at creation.
 	opened time.Time
+	watch  *watch // nil for none
 
 	// Owned by the driver.
 	toBackend, toClient pipe
@@ -99,15 +118,15 @@ func (l *link) other(p *pipe) *pipe {
 // only woke it, and returns what is to be written to p's end, a part of buf. The other pipe may be
 // due afterwards.
 func (l *link) received(p *pipe, buf []byte, n int) (out []byte) {
+	if p.pongs != nil && n > 0 {
+		p.pongs.heard = l.watch.now
+	}
 	out, err := p.pass(buf, n)
+	if l.watch != nil && p.stirred {
+		l.watch.active = l.watch.now
+	}
 	if err != nil {
-		// The sender is told what it did. The other end did nothing: for it the sender has gone.
-		l.blame(p, ClientViolation, BackendViolation)
-		if l.err == nil {
-			l.err = err
-		}
-		l.other(p).leave(farewell{frame.ProtocolError, err.Error()})
-		p.leave(goneFrom(p))
+		l.violated(p, err)
 		out = p.bid(out)
 	}
 	if p.tracker.Closed() {

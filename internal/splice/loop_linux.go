@@ -131,6 +131,7 @@ func newLoops(e *Engine) (driver, error) {
 // the caller's goroutine, so that the loop does not have to.
 func (d *loops) carry(s Spec) {
 	l := &looped{link: newLink(s.Extensions, time.Now()), done: s.Done}
+	l.govern(s.Policy, d.engine.cfg.CloseTimeout, &d.engine.trips)
 	var err, backendErr error
 	l.client.Socket, err = sock.Take(s.Client)
 	l.backend.Socket, backendErr = sock.Take(s.Backend)
@@ -359,6 +360,7 @@ func (lp *loop) splice(l *looped, fromClient, fromBackend []byte) {
 	if lp.draining {
 		lp.close(l, goingAway, Drained) // before the early bytes move, so that none of them is cut
 	}
+	l.tick(lp.wheel.clock())
 	lp.early(l, &l.toBackend, &l.client, &l.backend, fromClient)
 	lp.early(l, &l.toClient, &l.backend, &l.client, fromBackend)
 	// What arrived before the sockets were watched is an event as well; reading now saves a wake-up.
@@ -378,6 +380,7 @@ func (lp *loop) early(l *looped, p *pipe, src, dst *side, b []byte) {
 
 // carry moves what can be moved of a link, both ways.
 func (lp *loop) carry(l *looped) {
+	l.tick(lp.wheel.clock())
 	lp.pump(l, &l.toBackend, &l.client, &l.backend)
 	lp.pump(l, &l.toClient, &l.backend, &l.client)
 	lp.settle(l)
@@ -534,6 +537,7 @@ func (lp *loop) settle(l *looped) {
 		}
 		lp.arm(l, wait)
 	}
+	lp.watch(l)
 }
 
 // arm sets the link's timer.
@@ -553,6 +557,11 @@ func (l *looped) movedNow() uint64 {
 // expired cuts a link off, unless it is ending and bytes still move: an end that takes its last ones
 // slowly is to get them.
 func (lp *loop) expired(l *looped) {
+	if l.waiting == open {
+		l.tick(lp.wheel.clock())
+		lp.patrol(l)
+		return
+	}
 	cfg := lp.engine.cfg
 	if l.waiting == ending && lp.wheel.elapsed-l.since < cfg.CloseTimeout {
 		if l.movedNow() != l.moves {

@@ -25,7 +25,7 @@ type farewell struct {
 //
 //	flowing → over: a Close frame has passed, or the pipe's own has been sent (RFC 6455 §5.5.1), or
 //	    nothing more can be written (broken)
-//	flowing, over → lost: the stream broke RFC 6455 and cannot be followed any further
+//	flowing, over → lost: the stream broke RFC 6455 or the link's Policy and is not followed any further
 //	any → ended: nothing more will be read
 //
 // What is read once the pipe is over passes no more. It is read and followed all the same: for the
@@ -34,6 +34,11 @@ type farewell struct {
 type pipe struct {
 	// Fixed at creation.
 	toBackend bool
+	watch     *watch // the link's, nil for none
+
+	// Set once: the Pings to this pipe's receiver, and the Pongs its sender answers those of the other
+	// pipe with. Nil for none.
+	pings, pongs *heartbeat
 
 	// Owned by whoever owns the link.
 	tracker                   frame.Tracker
@@ -41,6 +46,7 @@ type pipe struct {
 	heldSize                  uint8
 	bye                       farewell
 	over, broken, lost, ended bool
+	stirred                   bool // bytes of the sender's own have passed in the last call of pass
 
 	// What has passed: bytes with the pipe's own Close, and, once it is over, whole frames and
 	// messages. Until then the tracker knows.
@@ -48,8 +54,8 @@ type pipe struct {
 }
 
 // pass takes n bytes that have been read into buf behind headroom, and returns what is to be
-// written: a part of buf, valid until the next call. An error is a violation of RFC 6455; what
-// came before it is returned as well.
+// written: a part of buf, valid until the next call. An error is a violation of RFC 6455 or of the
+// link's Policy; what came before it is returned as well.
 func (p *pipe) pass(buf []byte, n int) (out []byte, err error) {
 	in := buf[headroom-int(p.heldSize) : headroom+n]
 	copy(in, p.held[:p.heldSize])
@@ -57,9 +63,28 @@ func (p *pipe) pass(buf []byte, n int) (out []byte, err error) {
 
 	followed, passed, leaving := 0, 0, false
 	for followed < len(in) && !p.lost && !p.tracker.Closed() {
-		if p.due() {
+		if p.leaves() {
 			leaving = true
 			p.finish()
+		}
+		if p.pongs != nil && p.tracker.AtBoundary() {
+			size, maybe := frame.MatchPong(in[followed:], p.toBackend, &p.pongs.nonce)
+			if maybe {
+				p.heldSize = uint8(copy(p.held[:], in[followed:]))
+				break
+			}
+			if size > 0 {
+				p.pongs.ponged(p.watch.now)
+				copy(in[size:], in[:passed]) // what has passed moves up and takes its place
+				in = in[size:]
+				continue
+			}
+		}
+		begins := p.watch != nil && !p.over && p.tracker.AtBoundary()
+		if begins && !p.watch.mayBegin(p, in[followed]) {
+			err = ErrMessageRate
+			p.lost = true
+			break
 		}
 		var step int
 		if step, err = p.tracker.Next(in[followed:]); err != nil {
@@ -70,6 +95,9 @@ func (p *pipe) pass(buf []byte, n int) (out []byte, err error) {
 			p.heldSize = uint8(copy(p.held[:], in[followed:]))
 			break
 		}
+		if begins {
+			p.watch.took(p, in[followed])
+		}
 		followed += step
 		if !p.over {
 			passed = followed
@@ -79,6 +107,7 @@ func (p *pipe) pass(buf []byte, n int) (out []byte, err error) {
 		p.finish()
 	}
 	p.bytes += uint64(passed)
+	p.stirred = passed > 0
 	out = in[:passed]
 	if leaving {
 		return p.appendClose(out), err
@@ -86,16 +115,25 @@ func (p *pipe) pass(buf []byte, n int) (out []byte, err error) {
 	return p.bid(out), err
 }
 
-// due reports whether the pipe's own Close is to be sent now.
-func (p *pipe) due() bool { return p.bye.code != 0 && !p.over && p.tracker.AtBoundary() }
+// due reports whether a frame of the pipe's own, a Close or a Ping, is to be sent now.
+func (p *pipe) due() bool {
+	return (p.bye.code != 0 || p.pings != nil && p.pings.wanted) && !p.over && p.tracker.AtBoundary()
+}
 
-// bid appends the pipe's own Close to out, which has room for it, when it is due.
+// leaves reports whether the pipe's own Close is to be sent now.
+func (p *pipe) leaves() bool { return p.bye.code != 0 && p.due() }
+
+// bid appends the frame of the pipe's own that is due, if one is, to out, which has room for it.
 func (p *pipe) bid(out []byte) []byte {
-	if !p.due() {
+	switch {
+	case !p.due():
 		return out
+	case p.bye.code != 0:
+		p.finish()
+		return p.appendClose(out)
+	default:
+		return p.appendPing(out)
 	}
-	p.finish()
-	return p.appendClose(out)
 }
 
 // finish makes the pipe over: nothing that is read from now on has passed.
@@ -115,15 +153,28 @@ func (p *pipe) count() Count {
 
 func (p *pipe) appendClose(out []byte) []byte {
 	size := len(out)
-	if p.toBackend {
-		var mask [4]byte
-		_, _ = rand.Read(mask[:]) // never fails
-		out = frame.AppendClose(out, p.bye.code, p.bye.reason, &mask)
-	} else {
-		out = frame.AppendClose(out, p.bye.code, p.bye.reason, nil)
-	}
+	var mask [4]byte
+	out = frame.AppendClose(out, p.bye.code, p.bye.reason, p.mask(&mask))
 	p.bytes += uint64(len(out) - size)
 	return out
+}
+
+func (p *pipe) appendPing(out []byte) []byte {
+	size := len(out)
+	var mask [4]byte
+	out = frame.AppendPing(out, &p.pings.nonce, p.mask(&mask))
+	p.pings.pinged(p.watch.policy, p.watch.now)
+	p.bytes += uint64(len(out) - size)
+	return out
+}
+
+// mask makes a key for a frame of the pipe's own and returns it, nil when such a frame has none.
+func (p *pipe) mask(key *[4]byte) *[4]byte {
+	if !p.toBackend {
+		return nil
+	}
+	_, _ = rand.Read(key[:]) // never fails
+	return key
 }
 
 // heard reports whether the end this pipe reads from has nothing left to say.

@@ -86,9 +86,11 @@ func TestCloseThatIsReadAfterAWriteBrokeIsTheCause(t *testing.T) {
 	checkEnd(t, l.result(time.Now()), Result{Cause: BackendClosed, BackendCode: 1000})
 }
 
+const lastCause = BackendSilent
+
 func TestCausesHaveNames(t *testing.T) {
 	seen := map[string]bool{}
-	for c := StillOpen; c <= Drained; c++ {
+	for c := StillOpen; c <= lastCause; c++ {
 		if name := c.String(); name == "" || seen[name] {
 			t.Errorf("Cause %d is called %q, as another or nothing", c, name)
 		} else {
@@ -102,6 +104,11 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 	buf := newBuffer(message)
 	l := newLink(frame.NoExtensions, time.Now())
 	p := pipe{toBackend: true, tracker: frame.New(true, frame.NoExtensions)}
+	governed, opened := newLink(frame.NoExtensions, time.Now()), time.Now()
+	governed.govern(&Policy{
+		Limits: frame.Limits{MaxFrame: 1000, MaxMessage: 1000}, MessageRate: 1e9,
+		IdleTimeout: time.Hour, MaxAge: time.Hour, StallTimeout: time.Hour, PingInterval: time.Hour, PongTimeout: time.Hour, PingBackend: true,
+	}, time.Hour, new(roundTrips))
 	tests := []struct {
 		name string
 		run  func() (out []byte)
@@ -114,6 +121,10 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 			return out
 		}},
 		{"link.received", func() []byte { return l.received(&l.toBackend, buf, len(message)) }},
+		{"link.received under a policy", func() []byte {
+			governed.tick(opened)
+			return governed.received(&governed.toBackend, buf, len(message))
+		}},
 	}
 	for _, tt := range tests {
 		n := testing.AllocsPerRun(1000, func() {

@@ -41,6 +41,9 @@ func (w *wheel) init(now time.Time) {
 // set tells the wheel the time, before any timer is set: a loop may have slept for long.
 func (w *wheel) set(clock time.Time) { w.elapsed = clock.Sub(w.start) }
 
+// clock is the time that set was told.
+func (w *wheel) clock() time.Time { return w.start.Add(w.elapsed) }
+
 func (w *wheel) now() tick { return tick(w.elapsed / tickLength) }
 
 // slot is the head of the ring of those that end at a tick, or whole turns of the wheel before or

@@ -1,0 +1,87 @@
+package splice
+
+import (
+	"errors"
+	"time"
+
+	"wsproxy/internal/frame"
+)
+
+// Policy is what a route asks of its links beyond carrying them. All links of a route share one; it
+// does not change. The zero value, and nil, asks for nothing.
+type Policy struct {
+	// Limits are what frames of either end must keep to; RFC 6455 unless Limits.Lenient. A larger
+	// frame or message ends the link before any of it has passed: Close 1009 for its sender, 1001 for
+	// the other end.
+	Limits frame.Limits
+
+	// MessageRate is how many messages a second a client may send for long, and MessageBurst how many
+	// at once when it has been quiet. With one more the link ends before that one has passed: Close
+	// 1008 for its sender, and the other end is told that the sender has gone. Zero is no limit for
+	// MessageRate, and what comes in one second for MessageBurst. RateBackend holds backends to it,
+	// too.
+	MessageRate  float64
+	MessageBurst int
+	RateBackend  bool
+
+	// IdleTimeout closes a link with 1001 on which no byte passes either way. Zero means never.
+	IdleTimeout time.Duration
+
+	// MaxAge closes a link with 1001 however busy it is, at an age within a tenth of it that is chosen
+	// for each link, so that links made together do not end together. Zero means never.
+	MaxAge time.Duration
+
+	// StallTimeout gives an end up that takes nothing of what is sent to it, at the latest after twice
+	// that time; the other end is told that it has gone. Zero means never.
+	StallTimeout time.Duration
+
+	// PingInterval is how long a client may be silent before it is sent a Ping, whose Pong goes no
+	// further. One that then stays silent for PongTimeout has gone: it is cut off, and the backend is
+	// told. Zero means never for either. PingBackend treats backends likewise.
+	PingInterval, PongTimeout time.Duration
+	PingBackend               bool
+}
+
+// govern puts the link under a policy, nil for none, before anything else is asked of it. A link
+// that the policy asks to close has closeTimeout for it; trips gets the round trips of its Pings.
+func (l *link) govern(p *Policy, closeTimeout time.Duration, trips *roundTrips) {
+	if p == nil {
+		return
+	}
+	l.watch = newWatch(p, closeTimeout)
+	l.toBackend.watch, l.toClient.watch = l.watch, l.watch
+	if p.PingInterval > 0 {
+		h := newHeartbeat(trips)
+		l.toClient.pings, l.toBackend.pongs = h, h
+		if p.PingBackend {
+			h = newHeartbeat(trips)
+			l.toBackend.pings, l.toClient.pongs = h, h
+		}
+	}
+	if p.Limits != (frame.Limits{}) {
+		l.toBackend.tracker.Restrict(&p.Limits)
+		l.toClient.tracker.Restrict(&p.Limits)
+	}
+}
+
+// violated ends the link for what has been read for p. The sender is told what it did. The other
+// end did nothing: for it the sender has gone.
+func (l *link) violated(p *pipe, err error) {
+	if l.err == nil {
+		l.err = err
+	}
+	switch {
+	case errors.Is(err, frame.ErrFrameSize), errors.Is(err, frame.ErrMessageSize):
+		l.blame(p, ClientTooBig, BackendTooBig)
+		l.other(p).leave(farewell{frame.TooBig, err.Error()})
+		p.leave(farewell{frame.GoingAway, "other end sent too much"})
+	case errors.Is(err, ErrMessageRate):
+		l.blame(p, ClientTooOften, BackendTooOften)
+		l.other(p).leave(farewell{frame.Policy, err.Error()})
+		p.leave(goneFrom(p))
+	default:
+		l.blame(p, ClientViolation, BackendViolation)
+		l.other(p).leave(farewell{frame.ProtocolError, err.Error()})
+		p.leave(goneFrom(p))
+	}
+}
