@@ -1,0 +1,275 @@
+package splice
+
+import (
+	"time"
+
+	"wsproxy/internal/sock"
+)
+
+// looped is a link under a loop.
+type looped struct {
+	link
+	slot            uint32
+	client, backend side
+	done            func(Result)
+
+	queued  bool          // it stands in the loop's ready
+	waiting state         // what the timer was set for
+	since   time.Duration // when the link came into that state, on the wheel's clock
+	moves   uint64        // what had moved when the timer was set
+	timer   timer
+}
+
+// side is one end of a link.
+type side struct {
+	sock.Socket
+
+	// readable: there may be something to read. ended: an end or an error is among it, so that a
+	// short read does not mean that all has been read.
+	readable, ended bool
+
+	// last is what to do once unsent has been sent.
+	last leave
+
+	// unsent is what the socket had no room for: while it is not empty, nothing is read for it.
+	// Nil, and no buffer, when there is none.
+	unsent *[]byte
+	from   int // where in unsent it begins
+}
+
+// leave is how an end is left.
+type leave uint8
+
+const (
+	stay leave = iota
+	byFin
+	byReset
+)
+
+const (
+	// scratchSize is what one read can bring.
+	scratchSize = headroom + 64<<10 + tailroom
+
+	// readsInRow is how often one link is read before the others have their turn.
+	readsInRow = 4
+)
+
+// unsentBuffers have room for all that one read can leave unsent.
+var unsentBuffers = bufferPool(scratchSize)
+
+// carry moves what can be moved of a link, both ways.
+func (lp *loop) carry(l *looped) {
+	l.tick(lp.wheel.clock())
+	lp.pump(l, &l.toBackend, &l.client, &l.backend)
+	lp.pump(l, &l.toClient, &l.backend, &l.client)
+	lp.settle(l)
+}
+
+// pump carries p from src to dst while there is something to read and room for it.
+func (lp *loop) pump(l *looped, p *pipe, src, dst *side) {
+	room := lp.scratch[headroom : len(lp.scratch)-tailroom]
+	for range readsInRow {
+		if !src.readable || dst.unsent != nil || p.ended {
+			return
+		}
+		n, err := src.Read(room)
+		if err != nil {
+			src.readable = false
+			if err != sock.ErrAgain {
+				lp.end(l, p, dst, err)
+			}
+			return
+		}
+		if n < len(room) && !src.ended {
+			src.readable = false
+		}
+		lp.pass(l, p, src, dst, n)
+	}
+	if src.readable && !l.queued {
+		l.queued = true
+		lp.ready = append(lp.ready, l)
+	}
+}
+
+// pass passes on n bytes from src that stand in scratch, and the Close that they may call for on the
+// other pipe.
+func (lp *loop) pass(l *looped, p *pipe, src, dst *side, n int) {
+	if out := l.received(p, lp.scratch, n); len(out) > 0 {
+		lp.write(l, p, dst, out)
+	}
+	if other := l.other(p); other.bye.code != 0 {
+		lp.bid(l, other, src)
+	}
+}
+
+// write sends out, a part of scratch, on p's way to dst, and keeps what there is no room for.
+func (lp *loop) write(l *looped, p *pipe, dst *side, out []byte) {
+	if p.broken || dst.last != stay || !dst.Open() {
+		return
+	}
+	if dst.unsent != nil {
+		*dst.unsent = append(*dst.unsent, out...)
+		return
+	}
+	n, err := dst.Write(out)
+	switch {
+	case err == nil:
+	case err == sock.ErrAgain:
+		dst.unsent = unsentBuffers.Get().(*[]byte)
+		*dst.unsent = append((*dst.unsent)[:0], out[n:]...)
+		dst.from = 0
+	default:
+		l.broke(p)
+	}
+}
+
+// flush sends what is left unsent at an end, and what had to wait for that.
+func (lp *loop) flush(l *looped, dst *side) {
+	p := &l.toBackend
+	if dst == &l.client {
+		p = &l.toClient
+	}
+	n, err := dst.Write((*dst.unsent)[dst.from:])
+	dst.from += n
+	if err == sock.ErrAgain {
+		return
+	}
+	dst.drop()
+	if err != nil {
+		l.broke(p)
+		return
+	}
+	lp.bid(l, p, dst)
+	if dst.unsent == nil && dst.last != stay {
+		lp.leave(l, dst, dst.last)
+	}
+}
+
+// drop gives the buffer of an end back.
+func (s *side) drop() {
+	if s.unsent != nil {
+		if cap(*s.unsent) == scratchSize {
+			*s.unsent = (*s.unsent)[:scratchSize]
+			unsentBuffers.Put(s.unsent)
+		}
+		s.unsent, s.from = nil, 0
+	}
+}
+
+// bid sends p's own Close when it is due, and not before what is unsent has gone.
+func (lp *loop) bid(l *looped, p *pipe, dst *side) {
+	if dst.unsent == nil && p.due() {
+		lp.write(l, p, dst, p.bid(lp.scratch[headroom:headroom]))
+	}
+}
+
+// end takes the end of what p reads and passes it on.
+func (lp *loop) end(l *looped, p *pipe, dst *side, err error) {
+	out, broken := l.end(p, lp.scratch, err)
+	if len(out) > 0 {
+		lp.write(l, p, dst, out)
+	}
+	how := byFin
+	if broken {
+		how = byReset
+	}
+	if dst.unsent != nil {
+		dst.last = how
+		return
+	}
+	lp.leave(l, dst, how)
+}
+
+// leave ends what goes to an end. A reset ends what comes from there as well.
+func (lp *loop) leave(l *looped, dst *side, how leave) {
+	dst.last = how
+	if !dst.Open() {
+		return
+	}
+	if how == byFin {
+		dst.CloseWrite()
+		return
+	}
+	dst.Reset()
+	if dst == &l.client {
+		l.toBackend.ended = true
+	} else {
+		l.toClient.ended = true
+	}
+}
+
+// settle ends a link that is over, and sets the timer of one that may not last.
+func (lp *loop) settle(l *looped) {
+	if lp.slots[l.slot].link != l {
+		return
+	}
+	if l.toBackend.ended && l.toClient.ended && l.client.unsent == nil && l.backend.unsent == nil {
+		lp.finish(l)
+		return
+	}
+	if s := l.state(); s != l.waiting {
+		l.waiting = s
+		l.since = lp.wheel.elapsed
+		wait := lp.engine.cfg.CloseTimeout
+		if s == ending {
+			wait = lp.engine.cfg.FinTimeout
+		}
+		lp.arm(l, wait)
+	}
+	lp.watch(l)
+}
+
+// arm sets the link's timer.
+func (lp *loop) arm(l *looped, wait time.Duration) {
+	l.moves = l.movedNow()
+	lp.wheel.remove(&l.timer)
+	if wait != forever {
+		lp.wheel.add(&l.timer, l, wait)
+	}
+}
+
+// movedNow grows whenever bytes move, also those that the system still holds.
+func (l *looped) movedNow() uint64 {
+	return l.moved() + l.client.Acked() + l.backend.Acked()
+}
+
+// expired cuts a link off, unless it is ending and bytes still move: an end that takes its last ones
+// slowly is to get them.
+func (lp *loop) expired(l *looped) {
+	if l.waiting == open {
+		l.tick(lp.wheel.clock())
+		lp.patrol(l)
+		return
+	}
+	cfg := lp.engine.cfg
+	if l.waiting == ending && lp.wheel.elapsed-l.since < cfg.CloseTimeout {
+		if l.movedNow() != l.moves {
+			lp.arm(l, cfg.FinTimeout)
+			return
+		}
+	}
+	l.cut()
+	lp.finish(l)
+}
+
+// finish closes both ends of a link and forgets it.
+func (lp *loop) finish(l *looped) {
+	lp.wheel.remove(&l.timer)
+	l.client.drop()
+	l.backend.drop()
+	l.client.Close()
+	l.backend.Close()
+	lp.slots[l.slot].link = nil
+	lp.free = append(lp.free, l.slot)
+	lp.links.Add(-1)
+	l.done(l.result(time.Now()))
+	lp.engine.ended()
+}
+
+// close asks both ends of a link to close; see link.close.
+func (lp *loop) close(l *looped, bye farewell, cause Cause) {
+	l.link.close(bye, cause)
+	lp.bid(l, &l.toBackend, &l.backend)
+	lp.bid(l, &l.toClient, &l.client)
+	lp.settle(l)
+}
