@@ -20,7 +20,7 @@ type Conn interface {
 	net.Conn
 
 	// Detach takes the connection away from fasthttp: from now on Read answers ErrDetached and
-	// Close does nothing. The caller owns what is returned, a *net.TCPConn or a *tls.Conn; bytes
+	// Close does nothing. The caller owns what is returned, a *sock.Conn, a *net.TCPConn or a *tls.Conn; bytes
 	// that fasthttp has read already are still in its buffer.
 	Detach() net.Conn
 
@@ -60,7 +60,7 @@ type conn struct {
 	onClose  atomic.Pointer[func()]
 }
 
-// halfCloser is what a *net.TCPConn and a *tls.Conn have in common.
+// halfCloser is what a *sock.Conn, a *net.TCPConn and a *tls.Conn have in common.
 type halfCloser interface {
 	net.Conn
 	CloseWrite() error

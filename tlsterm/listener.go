@@ -26,6 +26,9 @@ type Config struct {
 	// HandshakeTimeout is how long a TLS handshake may take. Zero means ten seconds.
 	HandshakeTimeout time.Duration
 
+	// Home gives for each connection where it is to live until it is a link's. Nil stands for nowhere.
+	Home func() sock.Home
+
 	// Log gets what happens to connections before there is a request. Nil means slog's default.
 	Log *slog.Logger
 }
@@ -53,7 +56,7 @@ func Listen(address string, cfg Config) (*Listener, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	inner, err := sock.Listen(address)
+	inner, err := sock.Listen(address, cfg.Home)
 	if err != nil {
 		return nil, err
 	}

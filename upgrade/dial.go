@@ -47,30 +47,28 @@ func (a *Answer) Close() {
 const maxInterim = 8
 
 // Ask sends a handshake to a backend and waits for its answer, under the route's timeouts. The
-// error wraps one of routing's.
-func (u *Upgrader) Ask(route *routing.Route, b *routing.Backend, hs *Handshake, req *head.Request) (*Answer, error) {
-	conn, err := sock.Dial(b.Addr, route.DialTimeout)
+// connection to it lives where client's does, so that one loop can have both. The error wraps one of
+// routing's.
+func (u *Upgrader) Ask(client net.Conn, route *routing.Route, b *routing.Backend, hs *Handshake, req *head.Request) (*Answer, error) {
+	buf := headBuffers.Get().(*[]byte)
+	*buf = req.Append((*buf)[:0])
+	conn, err := sock.DialAt(sock.HomeOf(client), b.Addr, route.DialTimeout, *buf)
+	headBuffers.Put(buf)
 	if err != nil {
 		return nil, askError("dial", b, err, routing.ErrDial)
 	}
 	a := &Answer{conn: conn, br: u.getReader(conn)}
-	if err := a.exchange(b, route.HandshakeTimeout, hs, req); err != nil {
+	if err := a.await(b, route.HandshakeTimeout, hs); err != nil {
 		a.Close()
 		return nil, err
 	}
 	return a, nil
 }
 
-func (a *Answer) exchange(b *routing.Backend, timeout time.Duration, hs *Handshake, req *head.Request) error {
-	if err := a.conn.SetDeadline(time.Now().Add(timeout)); err != nil {
+// await reads the answer, but for interim ones.
+func (a *Answer) await(b *routing.Backend, timeout time.Duration, hs *Handshake) (err error) {
+	if err := a.conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return askError("ask", b, err, routing.ErrDial)
-	}
-	buf := headBuffers.Get().(*[]byte)
-	*buf = req.Append((*buf)[:0])
-	_, err := a.conn.Write(*buf)
-	headBuffers.Put(buf)
-	if err != nil {
-		return askError("ask", b, err, routing.ErrAnswer)
 	}
 	for range maxInterim + 1 {
 		if a.response, err = head.PeekResponse(a.br); err != nil {
@@ -80,10 +78,10 @@ func (a *Answer) exchange(b *routing.Backend, timeout time.Duration, hs *Handsha
 			if err := a.check(hs); err != nil {
 				return fmt.Errorf("101 of backend %s: %w: %w", b.Addr, routing.ErrAnswer, err)
 			}
-			return a.conn.SetDeadline(time.Time{})
+			return a.conn.SetReadDeadline(time.Time{})
 		}
 		if a.response.Status >= 200 {
-			return a.conn.SetDeadline(time.Time{})
+			return a.conn.SetReadDeadline(time.Time{})
 		}
 		if _, err := a.br.Discard(a.response.Size); err != nil {
 			return askError("read answer of", b, err, routing.ErrAnswer)

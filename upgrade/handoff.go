@@ -59,10 +59,9 @@ var ErrClientGone = errors.New("client gone")
 
 // Link answers the client with the backend's 101 and joins the two once fasthttp has let go of the
 // request: call it as the handler's last act. It ends the use of a. policy is the link's, nil for
-// none. done is called once, when the
-// link has ended or could not be made; then the Result has no duration. On an error, ErrClientGone,
-// done is not called.
-func (u *Upgrader) Link(ctx *fasthttp.RequestCtx, a *Answer, policy *splice.Policy, done func(splice.Result)) error {
+// none. owner is told once, when the link has ended or could not be made; then the Result has no
+// duration. On an error, ErrClientGone, it is not told.
+func (u *Upgrader) Link(ctx *fasthttp.RequestCtx, a *Answer, policy *splice.Policy, owner splice.Owner) error {
 	conn := ctx.Conn().(tlsterm.Conn)
 	if conn.Gone() {
 		a.Close()
@@ -74,12 +73,12 @@ func (u *Upgrader) Link(ctx *fasthttp.RequestCtx, a *Answer, policy *splice.Poli
 	conn.OnClose(func() {
 		defer u.pending.Done()
 		a.Close()
-		done(splice.Result{Cause: splice.ClientGone})
+		owner.Ended(splice.Result{Cause: splice.ClientGone})
 	})
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(hijacked net.Conn) {
 		defer u.pending.Done()
-		u.join(hijacked, conn, a, policy, done)
+		u.join(hijacked, conn, a, policy, owner)
 	})
 	return nil
 }
@@ -105,7 +104,7 @@ func (u *Upgrader) awaitPending(arrived chan<- struct{}) {
 
 // join takes the client's connection from fasthttp, which recycles all it held for the request as
 // soon as this returns.
-func (u *Upgrader) join(hijacked net.Conn, conn tlsterm.Conn, a *Answer, policy *splice.Policy, done func(splice.Result)) {
+func (u *Upgrader) join(hijacked net.Conn, conn tlsterm.Conn, a *Answer, policy *splice.Policy, owner splice.Owner) {
 	client, spliced := conn.Detach(), false
 	defer func() {
 		// A panic here would end the process: nobody above recovers.
@@ -115,7 +114,7 @@ func (u *Upgrader) join(hijacked net.Conn, conn tlsterm.Conn, a *Answer, policy 
 		if !spliced {
 			sock.CloseNow(client)
 			a.Close()
-			done(splice.Result{Cause: splice.ClientGone})
+			owner.Ended(splice.Result{Cause: splice.ClientGone})
 		}
 	}()
 	fromClient := drain(hijacked)
@@ -134,12 +133,12 @@ func (u *Upgrader) join(hijacked net.Conn, conn tlsterm.Conn, a *Answer, policy 
 		FromClient: fromClient, FromBackend: a.early(),
 		Extensions: a.extensions,
 		Policy:     policy,
-		Done:       done,
+		Owner:      owner,
 	}
 	putReader(a.br)
 	spliced = true
 	if u.cfg.Engine.Splice(spec) != nil {
-		done(splice.Result{Cause: splice.Drained})
+		owner.Ended(splice.Result{Cause: splice.Drained})
 	}
 }
 

@@ -101,7 +101,7 @@ func start(cfg *routing.Config) (_ *proxy, err error) {
 		Log:           p.log,
 	})
 	for _, l := range cfg.Listeners {
-		ln, err := listen(cfg, l, p.log)
+		ln, err := p.listen(cfg, l)
 		if err != nil {
 			return nil, err
 		}
@@ -132,8 +132,8 @@ func (p *proxy) table(cfg *routing.Config) (*routing.Table, error) {
 }
 
 // listen opens one listener. Its errors say what the user can do.
-func listen(cfg *routing.Config, l routing.Listener, log *slog.Logger) (*tlsterm.Listener, error) {
-	c := tlsterm.Config{HandshakeTimeout: cfg.Timeouts.TLSHandshake, Log: log}
+func (p *proxy) listen(cfg *routing.Config, l routing.Listener) (*tlsterm.Listener, error) {
+	c := tlsterm.Config{HandshakeTimeout: cfg.Timeouts.TLSHandshake, Home: p.engine.Home(), Log: p.log}
 	if l.TLS != nil {
 		var err error
 		if c.Certs, err = certs(l.TLS); err != nil {

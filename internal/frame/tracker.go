@@ -79,18 +79,18 @@ const (
 // Tracker follows the frames of one direction of a link. Its zero value follows a server's frames
 // without extensions; New makes the others. It holds no memory beyond itself and may be copied.
 type Tracker struct {
-	// Fixed at creation.
+	// Fixed at creation. The order of all fields keeps the Tracker small.
+	limits     *Limits // nil for none
 	fromClient bool
 	extensions Extensions
-	limits     *Limits // nil for none
 
 	// Where the stream stands.
-	left       uint64 // payload bytes still to come of the frame under way
 	fragmented bool   // a data message awaits its continuation
 	finishes   bool   // the frame under way ends a data message
 	closing    bool   // the frame under way is a Close
 	closed     bool   // a Close has passed whole
-	code       uint16
+	code       uint16 // of the Close
+	left       uint64 // payload bytes still to come of the frame under way
 	size       uint64 // of the data message under way, its frame under way included
 
 	// What has passed whole.

@@ -185,7 +185,7 @@ func (s *Server) upgrade(ctx *fasthttp.RequestCtx, route *routing.Route, target 
 	}()
 	req := request(ctx, route, b, target)
 	req.Upgrade = true
-	answer, err := s.cfg.Upgrader.Ask(route, b, &hs, &req)
+	answer, err := s.cfg.Upgrader.Ask(ctx.Conn(), route, b, &hs, &req)
 	if err != nil {
 		return err
 	}
@@ -200,11 +200,7 @@ func (s *Server) upgrade(ctx *fasthttp.RequestCtx, route *routing.Route, target 
 			"route", route.Name, "status", status)
 		return nil
 	}
-	client := ctx.RemoteAddr().String()
-	err = s.cfg.Upgrader.Link(ctx, answer, s.policies[route], func(r splice.Result) {
-		b.Release()
-		s.logLink(client, b, route, r)
-	})
+	err = s.cfg.Upgrader.Link(ctx, answer, s.policies[route], &link{s, addrPort(ctx.RemoteAddr()), b, route})
 	linked = err == nil // the link begins after the handler's return
 	return err
 }
@@ -266,21 +262,6 @@ func request(ctx *fasthttp.RequestCtx, route *routing.Route, b *routing.Backend,
 		req.Host = b.Host
 	}
 	return req
-}
-
-// logLink is the one line of a link.
-func (s *Server) logLink(client string, b *routing.Backend, route *routing.Route, r splice.Result) {
-	attrs := []any{
-		"client", client, "backend", b.Addr, "route", route.Name, "cause", r.Cause.String(),
-		"client_code", r.ClientCode, "backend_code", r.BackendCode,
-		"bytes_in", r.ToBackend.Bytes, "bytes_out", r.ToClient.Bytes,
-		"messages_in", r.ToBackend.Messages, "messages_out", r.ToClient.Messages,
-		"dur", r.Duration.Round(time.Millisecond),
-	}
-	if r.Err != nil {
-		attrs = append(attrs, "err", r.Err)
-	}
-	s.cfg.Log.Info("link", attrs...)
 }
 
 // fasthttpLog is where fasthttp says what it thinks.

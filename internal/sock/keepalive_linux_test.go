@@ -29,7 +29,7 @@ func keepAlive(t *testing.T, conn net.Conn) (on, idle, interval, probes int) {
 }
 
 func TestAcceptedConnectionsInheritKeepAlive(t *testing.T) {
-	ln, err := Listen("127.0.0.1:0")
+	ln, err := Listen("127.0.0.1:0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

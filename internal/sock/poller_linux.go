@@ -23,7 +23,7 @@ type Event struct {
 }
 
 // Poller waits for many sockets at once: an epoll of its own, nested in that of Go's scheduler, so
-// that waiting costs no thread. All methods but Wake are for one goroutine.
+// that waiting costs no thread. Its methods are for one goroutine, unless they say otherwise.
 type Poller struct {
 	fd      int
 	file    *os.File // fd, as Go's poller watches it
@@ -65,7 +65,7 @@ func NewPoller() (*Poller, error) {
 		err = p.file.SetReadDeadline(time.Time{})
 	}
 	if err == nil {
-		err = p.add(wake, wakeKey, unix.EPOLLIN|unix.EPOLLET)
+		err = p.control(unix.EPOLL_CTL_ADD, wake, wakeKey, unix.EPOLLIN|unix.EPOLLET)
 	}
 	if err != nil {
 		p.Close()
@@ -75,14 +75,38 @@ func NewPoller() (*Poller, error) {
 }
 
 // Add watches a socket until it is closed. Each event is told once, so that a socket which is not
-// read until ErrAgain or a short read, or written until ErrAgain, is heard of no more.
-func (p *Poller) Add(s Socket, key uint64) error {
-	return p.add(int(s.fd-1), key, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+// read until ErrAgain or a short read, or written until ErrAgain, is heard of no more. Room for
+// writing is told only with writes: a new socket has some, and that would be an event for nothing.
+//
+// Add, WatchWrites and Remove may be called from any goroutine.
+func (p *Poller) Add(s Socket, key uint64, writes bool) error {
+	return p.control(unix.EPOLL_CTL_ADD, int(s.fd-1), key, interest(writes))
 }
 
-func (p *Poller) add(fd int, key uint64, events uint32) error {
+// WatchWrites has the room of a socket told as well, that there is now included.
+func (p *Poller) WatchWrites(s Socket, key uint64) error {
+	return p.control(unix.EPOLL_CTL_MOD, int(s.fd-1), key, interest(true))
+}
+
+// Remove watches a socket no more, without closing it.
+func (p *Poller) Remove(s Socket) error { return p.control(unix.EPOLL_CTL_DEL, int(s.fd-1), 0, 0) }
+
+func interest(writes bool) uint32 {
+	events := uint32(unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET)
+	if writes {
+		events |= unix.EPOLLOUT
+	}
+	return events
+}
+
+func (p *Poller) control(operation, fd int, key uint64, events uint32) error {
 	ev := unix.EpollEvent{Events: events, Fd: int32(uint32(key)), Pad: int32(uint32(key >> 32))}
-	if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+	var err error
+	// Through the file: it is not closed, and its number not another's, meanwhile.
+	if closed := p.raw.Control(func(epoll uintptr) { err = unix.EpollCtl(int(epoll), operation, fd, &ev) }); closed != nil {
+		err = closed
+	}
+	if err != nil {
 		return fmt.Errorf("watch socket: %w", err)
 	}
 	return nil

@@ -22,7 +22,7 @@ func newTestPoller(t *testing.T) *Poller {
 
 func (p *Poller) mustAdd(t *testing.T, s *Socket, key uint64) {
 	t.Helper()
-	if err := p.Add(*s, key); err != nil {
+	if err := p.Add(*s, key, true); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -106,6 +106,18 @@ func (s *Socket) Close() {
 // Open reports whether the socket has not been closed here.
 func (s Socket) Open() bool { return s.fd != 0 }
 
+// Number is the socket's descriptor, which identifies it among those that are open.
+func (s Socket) Number() int { return int(s.fd - 1) }
+
+// Queued reports whether the system holds bytes that the other side has not acknowledged.
+func (s Socket) Queued() bool {
+	if s.fd == 0 {
+		return false
+	}
+	n, err := unix.IoctlGetInt(int(s.fd-1), unix.SIOCOUTQ)
+	return err == nil && n > 0
+}
+
 // Acked grows by every byte that the other side acknowledges; it is 0 once the socket is closed.
 func (s Socket) Acked() uint64 {
 	if s.fd == 0 {

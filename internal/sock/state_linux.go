@@ -19,6 +19,9 @@ func idle(conn net.Conn) bool {
 }
 
 func gone(conn net.Conn) bool {
+	if c, ok := conn.(*Conn); ok {
+		return c.Pending().Ended // its home has been told
+	}
 	ended := false
 	open := control(conn, func(fd int) {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}

@@ -16,12 +16,13 @@ import (
 	"time"
 
 	"wsproxy/internal/frame"
+	"wsproxy/internal/sock"
 )
 
 // ErrStopped is Splice's answer once Stop has cut links off or returned.
 var ErrStopped = errors.New("splice engine stopped")
 
-// End is one side of a link: a *net.TCPConn or a *tls.Conn. Reads and writes go on concurrently,
+// End is one side of a link: a *sock.Conn, a *net.TCPConn or a *tls.Conn. Reads and writes go on concurrently,
 // each from one goroutine; CloseWrite ends one direction.
 type End interface {
 	net.Conn
@@ -83,9 +84,15 @@ type Spec struct {
 	// Policy is that of the link's route. Nil means none.
 	Policy *Policy
 
-	// Done is called exactly once, unless Splice returns an error, when both ends are closed. It
-	// must not block.
-	Done func(Result)
+	// Owner is told when the link has ended.
+	Owner Owner
+}
+
+// Owner is whom a link belongs to. There is one for each, so that it may keep what it knows of it.
+type Owner interface {
+	// Ended is called exactly once, unless Splice returns an error, when both ends are closed. It must
+	// not block.
+	Ended(Result)
 }
 
 // driver moves the bytes of links in one of two ways. Each keeps the links it carries.
@@ -179,12 +186,24 @@ func (e *Engine) Splice(s Spec) error {
 // isPlain reports whether an end is all there is to a connection: a *tls.Conn holds bytes and keys
 // besides its descriptor, so only goroutines can carry it.
 func isPlain(end End) bool {
-	_, ok := end.(*net.TCPConn)
-	return ok
+	switch end.(type) {
+	case *net.TCPConn, interface{ Home() sock.Home }:
+		return true
+	}
+	return false
+}
+
+// Home is a function that gives the loop where the next connection should live: nothing has to be done
+// for one that lives there to become a link's end. It is nil, nowhere, where there are no loops.
+func (e *Engine) Home() func() sock.Home {
+	if e.loops == nil {
+		return nil
+	}
+	return home(e.loops)
 }
 
 // goingAway is what both ends of a link hear when wsproxy stops.
-var goingAway = farewell{frame.GoingAway, "wsproxy is shutting down"}
+var goingAway = &farewell{frame.GoingAway, "wsproxy is shutting down"}
 
 // Drain closes every link with 1001 at its next frame boundary, and every link made from now on as
 // soon as it is made. It does not wait.
@@ -195,7 +214,7 @@ func (e *Engine) Drain() {
 }
 
 // Stop waits until no link is open and cuts off those that are left when ctx is done; it returns
-// how many those were. Every Done has been called when it returns. Call it once.
+// how many those were. Every Owner has been told when it returns. Call it once.
 func (e *Engine) Stop(ctx context.Context) (cut int) {
 	empty := make(chan struct{})
 	e.mu.Lock()

@@ -136,7 +136,7 @@ func follow(tracker *frame.Tracker, client bool, stream []byte) (pass []byte, fo
 func feed(t *testing.T, client bool, at int, cuts, stream []byte) (out []byte, p *pipe) {
 	p = &pipe{toBackend: client, tracker: frame.New(client, frame.NoExtensions)}
 	p.watch = &watch{policy: &Policy{PingInterval: 1}}
-	p.pings, p.pongs = &heartbeat{nonce: pingNonce}, &heartbeat{nonce: pongNonce}
+	p.watch.beats[p.index()], p.watch.beats[1-p.index()] = &heartbeat{nonce: pongNonce}, &heartbeat{nonce: pingNonce}
 	step := func(piece []byte) {
 		part, err := p.pass(newBuffer(piece), len(piece))
 		if err != nil && !p.lost {
@@ -153,7 +153,7 @@ func feed(t *testing.T, client bool, at int, cuts, stream []byte) (out []byte, p
 			return out, p
 		}
 		if i%3 == 0 {
-			p.pings.wanted = true
+			p.pings().wanted = true
 		}
 		size := 1
 		if len(cuts) > 0 {

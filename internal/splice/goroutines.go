@@ -79,7 +79,7 @@ type couple struct {
 	// Fixed at creation.
 	driver          *couples
 	client, backend End
-	done            func(Result)
+	owner           Owner
 
 	mu       sync.Mutex // guards what follows
 	link     link
@@ -97,14 +97,17 @@ type couple struct {
 
 func newCouple(d *couples, s Spec) *couple {
 	c := &couple{
-		driver: d, client: s.Client, backend: s.Backend, done: s.Done,
+		driver: d, client: s.Client, backend: s.Backend, owner: s.Owner,
 		link: newLink(s.Extensions, time.Now()), pumps: 2,
 	}
 	c.link.govern(s.Policy, d.engine.cfg.CloseTimeout, &d.engine.trips)
+	if c.link.unattended() {
+		c.link.attend(d.engine.cfg.CloseTimeout)
+	}
 	return c
 }
 
-// start starts both goroutines. They end with the link, and the last one calls done.
+// start starts both goroutines. They end with the link, and the last one tells the owner.
 func (c *couple) start(fromClient, fromBackend []byte) {
 	c.watch()
 	go c.pump(&c.link.toBackend, c.client, c.backend, fromClient)
@@ -152,9 +155,7 @@ func (c *couple) received(p *pipe, buf []byte, n int, woken bool) (out []byte) {
 		// Whoever wakes the pump from now on sets the deadline again, under mu.
 		_ = c.source(p).SetReadDeadline(time.Time{})
 	}
-	if c.link.watch != nil {
-		c.link.tick(time.Now())
-	}
+	c.link.tick(time.Now())
 	out = c.link.received(p, buf, n)
 	c.wakeLocked(c.link.other(p))
 	c.waitLocked()
@@ -197,7 +198,7 @@ func (c *couple) broke(p *pipe) {
 }
 
 // close asks both ends to close; see link.close.
-func (c *couple) close(bye farewell, cause Cause) {
+func (c *couple) close(bye *farewell, cause Cause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.link.close(bye, cause)
@@ -301,7 +302,7 @@ func (c *couple) returned() {
 	}
 	c.client.Close()
 	c.backend.Close()
-	c.done(result)
+	c.owner.Ended(result)
 	c.driver.remove(c)
 }
 

@@ -51,8 +51,13 @@ type rig struct {
 	engine          *Engine
 	client, backend End // the test's
 	ended           chan Result
-	calls           atomic.Int32 // of Done
+	calls           atomic.Int32 // of Ended
 }
+
+// ownerFunc is an Owner that is nothing else.
+type ownerFunc func(Result)
+
+func (f ownerFunc) Ended(r Result) { f(r) }
 
 // open makes an engine and a link on it. When the test ends, so does the link.
 func (s setup) open(t *testing.T, cfg Config) *rig {
@@ -98,10 +103,10 @@ func (s setup) pairs(t *testing.T, e *Engine, spec Spec) (*rig, Spec) {
 	r := &rig{t: t, engine: e, ended: make(chan Result, 8)}
 	r.client, spec.Client = s.clientPair(t)
 	r.backend, spec.Backend = pair(t)
-	spec.Done = func(res Result) {
+	spec.Owner = ownerFunc(func(res Result) {
 		r.calls.Add(1)
 		r.ended <- res
-	}
+	})
 	for _, far := range []End{r.client, r.backend} {
 		if err := far.SetDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)

@@ -101,12 +101,12 @@ func TestPingWaitsForFrameEnd(t *testing.T) {
 	if got := pass(hello[:4]); !slices.Equal(got, hello[:4]) {
 		t.Fatalf("passed % x", got)
 	}
-	l.tick(l.opened.Add(time.Second))
+	l.tick(l.opened.time().Add(time.Second))
 	l.patrol(flow{}, flow{})
 	if got := pass(hello[4:5]); !slices.Equal(got, hello[4:5]) {
 		t.Errorf("in mid-frame % x came out, want % x", got, hello[4:5])
 	}
-	want := frame.AppendPing(slices.Clone(hello[5:]), &l.toClient.pings.nonce, nil)
+	want := frame.AppendPing(slices.Clone(hello[5:]), &l.toClient.pings().nonce, nil)
 	if got := pass(append(slices.Clone(hello[5:]), hello[0])); !slices.Equal(got, want) {
 		t.Errorf("at the frame's end % x came out, want % x", got, want)
 	}

@@ -81,14 +81,26 @@ type Count struct {
 //	closing → closed: the driver's patience has ended
 type link struct {
 	// Fixed at creation.
-	opened time.Time
-	watch  *watch // nil for none
+	opened instant
+	policy *Policy // nil for none
 
 	// Owned by the driver.
 	toBackend, toClient pipe
+	watch               *watch  // nil while the policy does not need one
+	now                 instant // as the driver has told
+	active              instant // when bytes of the ends' own last passed, either way
+	violation           *error  // nil for none: what Result says of it
 	cause               Cause
-	err                 error
 }
+
+// instant is a time on the clock of this process, a third of the size of a time.Time.
+type instant time.Duration
+
+var epoch = time.Now()
+
+func instantOf(t time.Time) instant { return instant(t.Sub(epoch)) }
+
+func (i instant) time() time.Time { return epoch.Add(time.Duration(i)) }
 
 type state uint8
 
@@ -99,8 +111,9 @@ const (
 )
 
 func newLink(extensions frame.Extensions, opened time.Time) link {
+	at := instantOf(opened)
 	return link{
-		opened:    opened,
+		opened: at, now: at, active: at,
 		toBackend: pipe{toBackend: true, tracker: frame.New(true, extensions)},
 		toClient:  pipe{tracker: frame.New(false, extensions)},
 	}
@@ -118,13 +131,11 @@ func (l *link) other(p *pipe) *pipe {
 // only woke it, and returns what is to be written to p's end, a part of buf. The other pipe may be
 // due afterwards.
 func (l *link) received(p *pipe, buf []byte, n int) (out []byte) {
-	if p.pongs != nil && n > 0 {
-		p.pongs.heard = l.watch.now
+	if pongs := p.pongs(); pongs != nil && n > 0 {
+		pongs.heard = l.watch.now
 	}
 	out, err := p.pass(buf, n)
-	if l.watch != nil && p.stirred {
-		l.watch.active = l.watch.now
-	}
+	l.stir(p)
 	if err != nil {
 		l.violated(p, err)
 		out = p.bid(out)
@@ -136,6 +147,17 @@ func (l *link) received(p *pipe, buf []byte, n int) (out []byte) {
 		l.blame(p, ClientClosed, BackendClosed)
 	}
 	return out
+}
+
+// stir notes that bytes of an end's own have passed, if they have.
+func (l *link) stir(p *pipe) {
+	if !p.stirred {
+		return
+	}
+	l.active = l.now
+	if l.watch != nil {
+		l.watch.active = l.watch.now
+	}
 }
 
 // end takes the end of what p reads: io.EOF, or why it broke off. It returns what is still to be
@@ -170,7 +192,7 @@ func (l *link) cut() {
 
 // close asks both ends to close, each at its pipe's next frame boundary. Both pipes may be due
 // afterwards.
-func (l *link) close(bye farewell, cause Cause) {
+func (l *link) close(bye *farewell, cause Cause) {
 	if l.cause == StillOpen {
 		l.cause = cause
 	}
@@ -179,19 +201,24 @@ func (l *link) close(bye farewell, cause Cause) {
 }
 
 // leave makes the pipe say goodbye, unless it is to do so already.
-func (p *pipe) leave(bye farewell) {
-	if p.bye.code == 0 {
+func (p *pipe) leave(bye *farewell) {
+	if p.bye == nil {
 		p.bye = bye
 	}
 }
 
 // goneFrom is what the receiver of a pipe is told when its sender has gone.
-func goneFrom(p *pipe) farewell {
+func goneFrom(p *pipe) *farewell {
 	if p.toBackend {
-		return farewell{frame.GoingAway, "client gone"}
+		return &clientGone
 	}
-	return farewell{frame.BadGateway, "backend gone"}
+	return &backendGone
 }
+
+var (
+	clientGone  = farewell{frame.GoingAway, "client gone"}
+	backendGone = farewell{frame.BadGateway, "backend gone"}
+)
 
 // blame notes the first cause: one for what came from the client, one for the backend.
 func (l *link) blame(p *pipe, client, backend Cause) {
@@ -208,6 +235,9 @@ func from(p *pipe, client, backend Cause) Cause {
 	return backend
 }
 
+// parted reports whether both ends have sent a Close.
+func (l *link) parted() bool { return l.toBackend.tracker.Closed() && l.toClient.tracker.Closed() }
+
 func (l *link) state() state {
 	switch {
 	case l.toBackend.gone() || l.toClient.gone(), l.toBackend.heard() && l.toClient.heard():
@@ -223,13 +253,17 @@ func (l *link) state() state {
 func (l *link) moved() uint64 { return l.toBackend.bytes + l.toClient.bytes }
 
 func (l *link) result(now time.Time) Result {
+	var err error
+	if l.violation != nil {
+		err = *l.violation
+	}
 	return Result{
 		Cause:       l.cause,
-		Err:         l.err,
+		Err:         err,
 		ClientCode:  l.toBackend.tracker.CloseCode(),
 		BackendCode: l.toClient.tracker.CloseCode(),
 		ToBackend:   l.toBackend.count(),
 		ToClient:    l.toClient.count(),
-		Duration:    now.Sub(l.opened),
+		Duration:    now.Sub(l.opened.time()),
 	}
 }

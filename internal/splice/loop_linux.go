@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"errors"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -17,45 +18,39 @@ import (
 // away and gives it back at every wake-up, which costs several times as much CPU a message when
 // traffic is sparse (DESIGN.md, "The model").
 //
+// It also waits for the connections that live here before they are links (sock.Conn): while an opening
+// handshake is under way, its goroutine does the reading and writing, and the loop says when. The
+// sockets of a link are watched once, from the beginning to the end.
+//
 // An idle link has no goroutine, no buffer and no timer object here: a looped, two sockets.
 type loop struct {
 	// Fixed at creation.
 	engine *Engine
+	table  *table // shared by all loops of the engine
 	poller *sock.Poller
 	done   chan struct{} // closed when the loop's goroutine has ended
 
 	// Owned by the loop's goroutine.
-	scratch  []byte // every read goes here
-	slots    []slot
-	free     []uint32  // indices of slots without a link
+	scratch  []byte    // every read goes here
 	ready    []*looped // links with something left to read
 	turns    []*looped // empty: what ready was the last time, for its room
 	wheel    wheel
-	draining bool
-	aborted  bool
 	stopping bool
 
-	// Read from anywhere.
-	links atomic.Int64
+	// Read and changed from anywhere.
+	sockets           atomic.Int64 // that it watches
+	draining, aborted atomic.Bool  // what is asked of all links, those to come included
 
 	mu     sync.Mutex // guards what follows
 	inbox  []func()
 	closed bool // nobody reads the inbox any more
 }
 
-// full is how many links a loop pretends to have that can carry none.
+// full is how many sockets a loop pretends to have that can watch none.
 const full = math.MaxInt64 / 2
 
-// slot is the place of a link in the table of a loop. The generation of a slot changes with each
-// link, so that an event of a link that has ended, in the same batch perhaps, finds nobody: neither
-// the next link of the slot nor the next socket with the same descriptor.
-type slot struct {
-	generation uint32
-	link       *looped
-}
-
-func newLoop(e *Engine) (*loop, error) {
-	lp, err := makeLoop(e)
+func newLoop(e *Engine, t *table) (*loop, error) {
+	lp, err := makeLoop(e, t)
 	if err == nil {
 		go lp.run()
 	}
@@ -63,12 +58,12 @@ func newLoop(e *Engine) (*loop, error) {
 }
 
 // makeLoop makes a loop without its goroutine.
-func makeLoop(e *Engine) (*loop, error) {
+func makeLoop(e *Engine, t *table) (*loop, error) {
 	p, err := sock.NewPoller()
 	if err != nil {
 		return nil, err
 	}
-	lp := &loop{engine: e, poller: p, done: make(chan struct{}), scratch: make([]byte, scratchSize)}
+	lp := &loop{engine: e, table: t, poller: p, done: make(chan struct{}), scratch: make([]byte, scratchSize)}
 	lp.wheel.init(time.Now())
 	return lp, nil
 }
@@ -148,7 +143,12 @@ func (lp *loop) shut() {
 	lp.mu.Unlock()
 	lp.readInbox()
 	lp.abort()
-	lp.links.Store(full)
+	lp.sockets.Store(full)
+	lp.table.each(func(sl *slot) {
+		if c := sl.conn.Load(); c != nil && c.Home() == sock.Home(lp) {
+			c.Orphan()
+		}
+	})
 	lp.poller.Close()
 }
 
@@ -158,9 +158,8 @@ func (lp *loop) again() {
 	for i, l := range lp.turns {
 		lp.turns[i] = nil
 		l.queued = false
-		if lp.slots[l.slot].link == l {
-			lp.carry(l)
-		}
+		l.tick(lp.wheel.clock())
+		lp.carry(l)
 	}
 	lp.turns = lp.turns[:0]
 }
@@ -175,68 +174,121 @@ func (lp *loop) readInbox() {
 	}
 }
 
-// key is what a socket is watched with: which link, which generation of its slot, which side.
-func key(generation, index uint32, backend bool) uint64 {
-	k := uint64(generation)<<32 | uint64(index)<<1
-	if backend {
-		k |= 1
+// Settle watches the socket of a Conn that is to live here. It may be called from any goroutine, as
+// may the other methods of a sock.Home.
+func (lp *loop) Settle(c *sock.Conn, s sock.Socket, writes bool) error {
+	sl := lp.table.at(s)
+	key := sl.renew(s)
+	sl.conn.Store(c)
+	lp.sockets.Add(1)
+	if err := lp.poller.Add(s, key, writes); err != nil {
+		lp.Leave(s)
+		return err
 	}
-	return k
+	return nil
 }
 
+// WatchWrites has the loop tell of room for writing as well.
+func (lp *loop) WatchWrites(s sock.Socket) {
+	// That it fails has the loop ended, which all its Conns are told.
+	_ = lp.poller.WatchWrites(s, lp.table.at(s).key(s))
+}
+
+// Leave forgets a socket that is about to be closed.
+func (lp *loop) Leave(s sock.Socket) {
+	lp.table.at(s).clear()
+	lp.sockets.Add(-1)
+}
+
+// Depart forgets a socket that is to live elsewhere.
+func (lp *loop) Depart(s sock.Socket) error {
+	lp.Leave(s)
+	return lp.poller.Remove(s)
+}
+
+// dispatch tells whoever has the socket of an event of it.
 func (lp *loop) dispatch(e sock.Event) {
-	index := uint32(e.Key) >> 1
-	s := &lp.slots[index]
-	if s.link == nil || s.generation != uint32(e.Key>>32) {
-		return // of a link that has ended
+	sl := lp.table.number(numberOf(e.Key))
+	// The generation last: it has changed before anybody new is in the slot.
+	c, l := sl.conn.Load(), sl.link.Load()
+	if sl.generation.Load() != generationOf(e.Key) {
+		return // of a socket that has been closed
 	}
-	l := s.link
+	if l == nil {
+		if c != nil {
+			c.Happened(e)
+		}
+		return
+	}
 	at := &l.client
-	if e.Key&1 != 0 {
+	if at.Number() != numberOf(e.Key) {
 		at = &l.backend
 	}
-	at.readable = at.readable || e.Readable
-	at.ended = at.ended || e.Ended
+	at.hear(e)
+	l.tick(lp.wheel.clock())
 	if e.Writable && at.unsent != nil {
 		lp.flush(l, at)
 	}
 	lp.carry(l)
 }
 
-// splice takes a link in. Its early bytes go first.
+// splice takes a link in, on the loop's goroutine. Its early bytes go first.
 func (lp *loop) splice(l *looped, fromClient, fromBackend []byte) {
-	if n := len(lp.free); n > 0 {
-		l.slot, lp.free = lp.free[n-1], lp.free[:n-1]
-	} else {
-		l.slot = uint32(len(lp.slots))
-		lp.slots = append(lp.slots, slot{})
-	}
-	s := &lp.slots[l.slot]
-	s.generation = (s.generation + 1) & 0x7fffffff // never that of sock's own key
-	s.link = l
-	if lp.aborted {
+	if lp.aborted.Load() {
 		l.cut()
 		lp.finish(l)
 		return
 	}
-	err := lp.poller.Add(l.client.Socket, key(s.generation, l.slot, false))
-	if err == nil {
-		err = lp.poller.Add(l.backend.Socket, key(s.generation, l.slot, true))
-	}
-	if err != nil {
+	if err := errors.Join(lp.take(l, &l.client), lp.take(l, &l.backend)); err != nil {
 		lp.engine.cfg.Log.Error("splice", "err", err)
 		l.cut()
 		lp.finish(l)
 		return
 	}
-	if lp.draining {
+	l.tick(lp.wheel.clock())
+	if lp.draining.Load() {
 		lp.close(l, goingAway, Drained) // before the early bytes move, so that none of them is cut
 	}
-	l.tick(lp.wheel.clock())
 	lp.early(l, &l.toBackend, &l.client, &l.backend, fromClient)
 	lp.early(l, &l.toClient, &l.backend, &l.client, fromBackend)
-	// What arrived before the sockets were watched is an event as well; reading now saves a wake-up.
-	l.client.readable, l.backend.readable = true, true
+	lp.carry(l)
+}
+
+// take gives the slot of a link's socket to the link, and has the socket watched if it is not yet.
+func (lp *loop) take(l *looped, at *side) error {
+	sl := lp.table.at(at.Socket)
+	if at.settled {
+		sl.link.Store(l)
+		if c := sl.conn.Swap(nil); c != nil {
+			at.hear(c.Pending())
+		}
+		return nil
+	}
+	key := sl.renew(at.Socket)
+	sl.link.Store(l)
+	lp.sockets.Add(1)
+	at.settled = true
+	// What has arrived before is an event as well; reading now saves a wake-up.
+	at.readable = true
+	return lp.poller.Add(at.Socket, key, at.writes)
+}
+
+// catchUp carries what has happened on a link's sockets while it was handed over.
+func (lp *loop) catchUp(l *looped, client, backend sock.Event) {
+	if l.finished {
+		return
+	}
+	l.client.hear(client)
+	l.backend.hear(backend)
+	if lp.aborted.Load() {
+		l.cut()
+		lp.finish(l)
+		return
+	}
+	l.tick(lp.wheel.clock())
+	if lp.draining.Load() {
+		lp.close(l, goingAway, Drained)
+	}
 	lp.carry(l)
 }
 
@@ -250,23 +302,25 @@ func (lp *loop) early(l *looped, p *pipe, src, dst *side, b []byte) {
 	}
 }
 
-// drain closes every link, and those still to come.
-func (lp *loop) drain() {
-	lp.draining = true
-	for i := range lp.slots {
-		if l := lp.slots[i].link; l != nil {
-			lp.close(l, goingAway, Drained)
+// each calls f with every link of the loop; with one whose sockets are both open twice.
+func (lp *loop) each(f func(*looped)) {
+	lp.table.each(func(sl *slot) {
+		if l := sl.link.Load(); l != nil && l.loop == lp {
+			f(l)
 		}
-	}
+	})
+}
+
+// drain closes every link. Those still to come see that the loop is draining.
+func (lp *loop) drain() {
+	lp.each(func(l *looped) { lp.close(l, goingAway, Drained) })
 }
 
 // abort cuts every link off, and those that are still on their way here.
 func (lp *loop) abort() {
-	lp.aborted = true
-	for i := range lp.slots {
-		if l := lp.slots[i].link; l != nil {
-			l.cut()
-			lp.finish(l)
-		}
-	}
+	lp.aborted.Store(true)
+	lp.each(func(l *looped) {
+		l.cut()
+		lp.finish(l)
+	})
 }

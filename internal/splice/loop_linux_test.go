@@ -31,7 +31,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lp, err := makeLoop(e)
+	lp, err := makeLoop(e, new(table))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,18 +66,17 @@ func (b *bench) link(done func()) hand {
 func (b *bench) put(farClient, client, farBackend, backend End, done func()) hand {
 	b.t.Helper()
 	h := hand{looped: &looped{link: newLink(frame.NoExtensions, time.Now())}}
-	h.done = func(Result) {
+	h.loop, h.owner = b.loop, ownerFunc(func(Result) {
 		if done != nil {
 			done()
 		}
-	}
+	})
 	h.looped.client.Socket, h.looped.backend.Socket = b.take(client), b.take(backend)
 	h.farClient, h.farBackend = b.take(farClient), b.take(farBackend)
 	b.t.Cleanup(func() { h.farClient.Close(); h.farBackend.Close() })
 	b.engine.mu.Lock()
 	b.engine.open++
 	b.engine.mu.Unlock()
-	b.links.Add(1)
 	b.splice(h.looped, nil, nil)
 	return h
 }
@@ -117,7 +116,7 @@ func (b *bench) write(s sock.Socket, p []byte) {
 func number(s sock.Socket) int64 { return reflect.ValueOf(s).Field(0).Int() }
 
 // Two links' clients leave, so that both events come in one batch. When the first one has ended, the
-// other has gone as well, and a new link has its slot and the numbers of its descriptors.
+// other has gone as well, and a new link has the numbers of its descriptors, and with them its slots.
 func TestStaleEventFindsNobody(t *testing.T) {
 	for _, resets := range []bool{false, true} {
 		b := newBench(t)
@@ -141,9 +140,6 @@ func TestStaleEventFindsNobody(t *testing.T) {
 				// Take duplicates onto the lowest numbers that are free: those of both links.
 				if n := number(young.client.Socket); n > max(numbers[0], numbers[1], number(a[i].farBackend)) {
 					t.Errorf("the new link's descriptor %d is not an old one", n)
-				}
-				if young.slot != other.slot {
-					t.Errorf("the new link is in slot %d, want %d", young.slot, other.slot)
 				}
 				// As the last of the batch would: everything is behind its events.
 				young.client.readable, young.client.ended = false, false
@@ -174,8 +170,8 @@ func TestStaleEventFindsNobody(t *testing.T) {
 		if young.client.readable || young.client.ended || young.backend.readable || young.backend.ended {
 			t.Error("an event of a link that has ended has come to the next one")
 		}
-		if b.links.Load() != 1 {
-			t.Errorf("%d links, want 1", b.links.Load())
+		if b.sockets.Load() != 2 {
+			t.Errorf("%d sockets, want 2", b.sockets.Load())
 		}
 		b.expectEcho(young)
 	}
@@ -318,7 +314,7 @@ func TestFinTimeoutIsWholeAfterALongSleep(t *testing.T) {
 	h.farClient.CloseWrite()
 	b.quiet()
 	b.turn()
-	if b.links.Load() != 1 {
+	if b.sockets.Load() != 2 {
 		t.Fatal("a link was cut off at once whose client has only half-closed")
 	}
 	if wait := time.Until(b.wheel.next()); wait < time.Minute/2 {
@@ -394,8 +390,8 @@ func TestLinksAreSpreadOverTheLoops(t *testing.T) {
 		rigs = append(rigs, s.join(t, e, Spec{}))
 	}
 	for i, lp := range e.loops.(*loops).all {
-		if got := lp.links.Load(); got != 3 {
-			t.Errorf("loop %d has %d links, want 3", i, got)
+		if got := lp.sockets.Load(); got != 6 {
+			t.Errorf("loop %d has %d sockets, want 6", i, got)
 		}
 	}
 	if got := runtime.NumGoroutine(); got > before {
@@ -404,10 +400,10 @@ func TestLinksAreSpreadOverTheLoops(t *testing.T) {
 	// Room on one loop is where the next link goes.
 	lp := e.loops.(*loops).all[4%3] // the fifth link's
 	rigs[4].over()
-	eventually(t, "a loop has room", func() bool { return lp.links.Load() == 2 })
+	eventually(t, "a loop has room", func() bool { return lp.sockets.Load() == 4 })
 	rigs[4] = s.join(t, e, Spec{})
-	if got := lp.links.Load(); got != 3 {
-		t.Errorf("the loop with the fewest links has %d, want 3", got)
+	if got := lp.sockets.Load(); got != 6 {
+		t.Errorf("the loop with the fewest links has %d sockets, want 6", got)
 	}
 	for _, r := range rigs {
 		r.over()
@@ -453,7 +449,7 @@ func TestIdleLinksHoldLittleMemory(t *testing.T) {
 		if fars[i].backend, err = sock.Take(farBackend); err != nil {
 			t.Fatal(err)
 		}
-		if err := e.Splice(Spec{Client: client, Backend: backend, Done: func(Result) {}}); err != nil {
+		if err := e.Splice(Spec{Client: client, Backend: backend, Owner: ownerFunc(func(Result) {})}); err != nil {
 			t.Fatal(err)
 		}
 		pass(fars[i].client, fars[i].backend, up)

@@ -2,7 +2,13 @@
 
 package splice
 
-import "errors"
+import (
+	"errors"
+
+	"wsproxy/internal/sock"
+)
 
 // newLoops has no loops to give: there is no epoll.
 func newLoops(*Engine) (driver, error) { return nil, errors.ErrUnsupported }
+
+func home(driver) func() sock.Home { return nil }

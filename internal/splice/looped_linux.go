@@ -6,35 +6,50 @@ import (
 	"wsproxy/internal/sock"
 )
 
-// looped is a link under a loop.
+// looped is a link under a loop. The order of its fields keeps it small: there are as many as there
+// are links.
 type looped struct {
 	link
-	slot            uint32
+	loop            *loop
+	owner           Owner
 	client, backend side
-	done            func(Result)
+	vigil           *vigil // nil for a link without a timer
 
-	queued  bool          // it stands in the loop's ready
-	waiting state         // what the timer was set for
-	since   time.Duration // when the link came into that state, on the wheel's clock
-	moves   uint64        // what had moved when the timer was set
-	timer   timer
+	queued   bool  // it stands in the loop's ready
+	waiting  state // what the timer was set for
+	finished bool
+}
+
+// vigil is what a link has while it has a timer: one that may not last, or whose policy has a clock.
+type vigil struct {
+	timer timer
+	since time.Duration // when the link came into the state it waits in, on the wheel's clock
+	moves uint64        // what had passed when the timer was set
+	acked uint64        // what both ends had acknowledged then; 0 unless it was asked
 }
 
 // side is one end of a link.
 type side struct {
 	sock.Socket
+	from int32 // where in unsent it begins
+
+	// unsent is what the socket had no room for: while it is not empty, nothing is read for it.
+	// Nil, and no buffer, when there is none.
+	unsent *[]byte
 
 	// readable: there may be something to read. ended: an end or an error is among it, so that a
 	// short read does not mean that all has been read.
 	readable, ended bool
 
-	// last is what to do once unsent has been sent.
-	last leave
+	settled bool  // the loop watches it
+	writes  bool  // room for writing is told
+	last    leave // what to do once unsent has been sent
+}
 
-	// unsent is what the socket had no room for: while it is not empty, nothing is read for it.
-	// Nil, and no buffer, when there is none.
-	unsent *[]byte
-	from   int // where in unsent it begins
+// hear notes an event.
+func (s *side) hear(e sock.Event) {
+	s.readable = s.readable || e.Readable
+	s.ended = s.ended || e.Ended
 }
 
 // leave is how an end is left.
@@ -59,7 +74,9 @@ var unsentBuffers = bufferPool(scratchSize)
 
 // carry moves what can be moved of a link, both ways.
 func (lp *loop) carry(l *looped) {
-	l.tick(lp.wheel.clock())
+	if l.finished {
+		return
+	}
 	lp.pump(l, &l.toBackend, &l.client, &l.backend)
 	lp.pump(l, &l.toClient, &l.backend, &l.client)
 	lp.settle(l)
@@ -97,7 +114,7 @@ func (lp *loop) pass(l *looped, p *pipe, src, dst *side, n int) {
 	if out := l.received(p, lp.scratch, n); len(out) > 0 {
 		lp.write(l, p, dst, out)
 	}
-	if other := l.other(p); other.bye.code != 0 {
+	if other := l.other(p); other.bye != nil {
 		lp.bid(l, other, src)
 	}
 }
@@ -118,6 +135,11 @@ func (lp *loop) write(l *looped, p *pipe, dst *side, out []byte) {
 		dst.unsent = unsentBuffers.Get().(*[]byte)
 		*dst.unsent = append((*dst.unsent)[:0], out[n:]...)
 		dst.from = 0
+		if !dst.writes {
+			// Room that has come meanwhile is told, too.
+			dst.writes = true
+			lp.WatchWrites(dst.Socket)
+		}
 	default:
 		l.broke(p)
 	}
@@ -130,7 +152,7 @@ func (lp *loop) flush(l *looped, dst *side) {
 		p = &l.toClient
 	}
 	n, err := dst.Write((*dst.unsent)[dst.from:])
-	dst.from += n
+	dst.from += int32(n)
 	if err == sock.ErrAgain {
 		return
 	}
@@ -166,6 +188,11 @@ func (lp *loop) bid(l *looped, p *pipe, dst *side) {
 // end takes the end of what p reads and passes it on.
 func (lp *loop) end(l *looped, p *pipe, dst *side, err error) {
 	out, broken := l.end(p, lp.scratch, err)
+	if !broken && l.parted() {
+		// Neither end has anything left to say or to hear: waiting for the other one to leave as well
+		// would cost a wake-up.
+		l.other(p).ended = true
+	}
 	if len(out) > 0 {
 		lp.write(l, p, dst, out)
 	}
@@ -183,24 +210,40 @@ func (lp *loop) end(l *looped, p *pipe, dst *side, err error) {
 // leave ends what goes to an end. A reset ends what comes from there as well.
 func (lp *loop) leave(l *looped, dst *side, how leave) {
 	dst.last = how
-	if !dst.Open() {
-		return
-	}
-	if how == byFin {
+	switch {
+	case !dst.Open():
+	case how == byReset:
+		lp.closeEnd(dst, true)
+		if dst == &l.client {
+			l.toBackend.ended = true
+		} else {
+			l.toClient.ended = true
+		}
+	case l.toBackend.ended && l.toClient.ended && l.client.unsent == nil && l.backend.unsent == nil:
+		// Both ends have ended: settle closes them, which says so as well.
+	default:
 		dst.CloseWrite()
+	}
+}
+
+// closeEnd closes an end.
+func (lp *loop) closeEnd(s *side, reset bool) {
+	if !s.Open() {
 		return
 	}
-	dst.Reset()
-	if dst == &l.client {
-		l.toBackend.ended = true
+	if s.settled {
+		lp.Leave(s.Socket) // first: the next socket may have the same number
+	}
+	if reset {
+		s.Reset()
 	} else {
-		l.toClient.ended = true
+		s.Close()
 	}
 }
 
 // settle ends a link that is over, and sets the timer of one that may not last.
 func (lp *loop) settle(l *looped) {
-	if lp.slots[l.slot].link != l {
+	if l.finished {
 		return
 	}
 	if l.toBackend.ended && l.toClient.ended && l.client.unsent == nil && l.backend.unsent == nil {
@@ -209,28 +252,33 @@ func (lp *loop) settle(l *looped) {
 	}
 	if s := l.state(); s != l.waiting {
 		l.waiting = s
-		l.since = lp.wheel.elapsed
 		wait := lp.engine.cfg.CloseTimeout
 		if s == ending {
 			wait = lp.engine.cfg.FinTimeout
 		}
 		lp.arm(l, wait)
+		l.vigil.since = lp.wheel.elapsed
 	}
 	lp.watch(l)
 }
 
 // arm sets the link's timer.
 func (lp *loop) arm(l *looped, wait time.Duration) {
-	l.moves = l.movedNow()
-	lp.wheel.remove(&l.timer)
+	v := lp.vigil(l)
+	v.moves, v.acked = l.moved(), 0
 	if wait != forever {
-		lp.wheel.add(&l.timer, l, wait)
+		lp.wheel.add(&v.timer, l, wait)
 	}
 }
 
-// movedNow grows whenever bytes move, also those that the system still holds.
-func (l *looped) movedNow() uint64 {
-	return l.moved() + l.client.Acked() + l.backend.Acked()
+// vigil is the link's, made if there is none yet, with its timer unset.
+func (lp *loop) vigil(l *looped) *vigil {
+	if l.vigil == nil {
+		l.vigil = new(vigil)
+	} else {
+		lp.wheel.remove(&l.vigil.timer)
+	}
+	return l.vigil
 }
 
 // expired cuts a link off, unless it is ending and bytes still move: an end that takes its last ones
@@ -242,32 +290,48 @@ func (lp *loop) expired(l *looped) {
 		return
 	}
 	cfg := lp.engine.cfg
-	if l.waiting == ending && lp.wheel.elapsed-l.since < cfg.CloseTimeout {
-		if l.movedNow() != l.moves {
-			lp.arm(l, cfg.FinTimeout)
-			return
-		}
+	if l.waiting == ending && lp.wheel.elapsed-l.vigil.since < cfg.CloseTimeout && l.moves() {
+		lp.wheel.add(&l.vigil.timer, l, cfg.FinTimeout)
+		return
 	}
 	l.cut()
 	lp.finish(l)
 }
 
+// moves reports whether anything has moved since the timer was set, and notes where it stands now.
+// Bytes that the system still holds count as moving the first time: only then is it asked how many an
+// end has acknowledged, so that a link which ends as most do never costs the question.
+func (l *looped) moves() bool {
+	v := l.vigil
+	moves, acked := l.moved(), l.client.Acked()+l.backend.Acked()
+	moving := moves != v.moves || acked != v.acked &&
+		(v.acked != 0 || l.client.unsent != nil || l.backend.unsent != nil || l.client.Queued() || l.backend.Queued())
+	v.moves, v.acked = moves, acked
+	return moving
+}
+
 // finish closes both ends of a link and forgets it.
 func (lp *loop) finish(l *looped) {
-	lp.wheel.remove(&l.timer)
-	l.client.drop()
-	l.backend.drop()
-	l.client.Close()
-	l.backend.Close()
-	lp.slots[l.slot].link = nil
-	lp.free = append(lp.free, l.slot)
-	lp.links.Add(-1)
-	l.done(l.result(time.Now()))
+	if l.finished {
+		return
+	}
+	l.finished = true
+	if l.vigil != nil {
+		lp.wheel.remove(&l.vigil.timer)
+	}
+	for _, s := range [2]*side{&l.client, &l.backend} {
+		s.drop()
+		lp.closeEnd(s, false)
+	}
+	l.owner.Ended(l.result(time.Now()))
 	lp.engine.ended()
 }
 
 // close asks both ends of a link to close; see link.close.
-func (lp *loop) close(l *looped, bye farewell, cause Cause) {
+func (lp *loop) close(l *looped, bye *farewell, cause Cause) {
+	if l.finished {
+		return
+	}
 	l.link.close(bye, cause)
 	lp.bid(l, &l.toBackend, &l.backend)
 	lp.bid(l, &l.toClient, &l.client)

@@ -12,13 +12,14 @@ var errLoopClosed = errors.New("loop has failed")
 // loops is the driver with a few loops.
 type loops struct {
 	engine *Engine
+	table  table
 	all    []*loop
 }
 
 func newLoops(e *Engine) (driver, error) {
 	d := &loops{engine: e}
 	for range e.cfg.Loops {
-		lp, err := newLoop(e)
+		lp, err := newLoop(e, &d.table)
 		if err != nil {
 			d.stop()
 			return nil, err
@@ -28,44 +29,93 @@ func newLoops(e *Engine) (driver, error) {
 	return d, nil
 }
 
-// carry gives a link to the loop that has the fewest. Both descriptors leave Go's poller here, on
-// the caller's goroutine, so that the loop does not have to.
+// home is Engine.Home.
+func home(d driver) func() sock.Home { return func() sock.Home { return d.(*loops).least() } }
+
+// least is the loop that watches the fewest sockets.
+func (d *loops) least() *loop {
+	least := d.all[0]
+	for _, lp := range d.all[1:] {
+		if lp.sockets.Load() < least.sockets.Load() {
+			least = lp
+		}
+	}
+	return least
+}
+
+// carry gives a link to the loop where its client lives, or to the one with the fewest. Descriptors
+// that Go's poller has leave it here, on the caller's goroutine, so that the loop does not have to.
+//
+// Where both ends live in one loop already and nothing is to be done for the link, it is there as soon
+// as the slots of its sockets say so; the loop is not even woken.
 func (d *loops) carry(s Spec) {
-	l := &looped{link: newLink(s.Extensions, time.Now()), done: s.Done}
+	l := &looped{link: newLink(s.Extensions, time.Now()), owner: s.Owner}
 	l.govern(s.Policy, d.engine.cfg.CloseTimeout, &d.engine.trips)
-	var err, backendErr error
-	l.client.Socket, err = sock.Take(s.Client)
-	l.backend.Socket, backendErr = sock.Take(s.Backend)
-	if err = errors.Join(err, backendErr); err != nil {
+	client, _ := s.Client.(*sock.Conn)
+	if client != nil {
+		l.loop, _ = client.Home().(*loop)
+	}
+	if l.loop == nil || l.loop.engine != d.engine {
+		l.loop = d.least()
+	}
+	if err := errors.Join(d.take(l, &l.client, s.Client), d.take(l, &l.backend, s.Backend)); err != nil {
 		// Out of descriptors, or a client that has been cut off meanwhile.
 		d.shed(l, err)
 		return
 	}
-	lp := d.all[0]
-	for _, other := range d.all[1:] {
-		if other.links.Load() < lp.links.Load() {
-			lp = other
+	backend, _ := s.Backend.(*sock.Conn)
+	if len(s.FromClient) > 0 || len(s.FromBackend) > 0 || l.watch != nil || !l.client.settled || !l.backend.settled {
+		fromClient, fromBackend := s.FromClient, s.FromBackend
+		if !l.loop.do(func() { l.loop.splice(l, fromClient, fromBackend) }) {
+			d.shed(l, errLoopClosed)
 		}
+		return
 	}
-	lp.links.Add(1)
-	fromClient, fromBackend := s.FromClient, s.FromBackend
-	if !lp.do(func() { lp.splice(l, fromClient, fromBackend) }) {
-		d.shed(l, errLoopClosed)
+	// From here on the loop may carry the link: nothing else of it is touched. What had happened by
+	// then, and what the loop was to do with all its links, it may have missed.
+	lp, clientSlot, backendSlot := l.loop, d.table.at(l.client.Socket), d.table.at(l.backend.Socket)
+	clientSlot.link.Store(l)
+	backendSlot.link.Store(l)
+	clientSlot.conn.CompareAndSwap(client, nil) // it may have ended already, and the slot be another's
+	backendSlot.conn.CompareAndSwap(backend, nil)
+	fromClient, fromBackend := client.Pending(), backend.Pending()
+	if fromClient != (sock.Event{}) || fromBackend != (sock.Event{}) || lp.draining.Load() || lp.aborted.Load() {
+		lp.do(func() { lp.catchUp(l, fromClient, fromBackend) }) // one that is closed has cut it off
 	}
+}
+
+// take gives the socket of end to a side of l.
+func (d *loops) take(l *looped, at *side, end End) (err error) {
+	c, ok := end.(*sock.Conn)
+	if !ok {
+		at.Socket, err = sock.Take(end)
+		return err
+	}
+	if at.Socket, err = c.Give(); err != nil {
+		return err
+	}
+	at.writes = c.WritesWatched()
+	if c.Home() == sock.Home(l.loop) {
+		at.settled = true
+		return nil
+	}
+	return c.Home().Depart(at.Socket)
 }
 
 // shed ends a link that no loop has.
 func (d *loops) shed(l *looped, err error) {
 	d.engine.cfg.Log.Warn("hand-over", "err", err)
-	l.client.Close()
-	l.backend.Close()
+	l.finished = true
+	l.loop.closeEnd(&l.client, false)
+	l.loop.closeEnd(&l.backend, false)
 	l.cut()
-	l.done(l.result(time.Now()))
+	l.owner.Ended(l.result(time.Now()))
 	d.engine.ended()
 }
 
 func (d *loops) drain() {
 	for _, lp := range d.all {
+		lp.draining.Store(true)
 		lp.do(lp.drain)
 	}
 }

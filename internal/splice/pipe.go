@@ -13,8 +13,7 @@ const (
 	tailroom = frame.MaxClose
 )
 
-// farewell is a Close frame that a pipe is to send at its next frame boundary. The zero value is
-// none.
+// farewell is a Close frame that a pipe is to send at its next frame boundary.
 type farewell struct {
 	code   uint16
 	reason string
@@ -32,25 +31,18 @@ type farewell struct {
 // end's own Close, and because an end that is closed with bytes unread is reset, and with it what
 // it has not received yet.
 type pipe struct {
-	// Fixed at creation.
-	toBackend bool
-	watch     *watch // the link's, nil for none
+	// All is owned by whoever owns the link. The order keeps it small.
+	tracker frame.Tracker
+	watch   *watch    // the link's, nil for none
+	bye     *farewell // the Close that the pipe is to send, nil for none
+	bytes   uint64    // that have passed, with the pipe's own frames
+	final   *Count    // what has passed once the pipe is over; until then the tracker knows
 
-	// Set once: the Pings to this pipe's receiver, and the Pongs its sender answers those of the other
-	// pipe with. Nil for none.
-	pings, pongs *heartbeat
-
-	// Owned by whoever owns the link.
-	tracker                   frame.Tracker
 	held                      [headroom]byte // the part of a header that has come
 	heldSize                  uint8
-	bye                       farewell
+	toBackend                 bool // fixed at creation
 	over, broken, lost, ended bool
 	stirred                   bool // bytes of the sender's own have passed in the last call of pass
-
-	// What has passed: bytes with the pipe's own Close, and, once it is over, whole frames and
-	// messages. Until then the tracker knows.
-	bytes, frames, messages uint64
 }
 
 // pass takes n bytes that have been read into buf behind headroom, and returns what is to be
@@ -67,14 +59,14 @@ func (p *pipe) pass(buf []byte, n int) (out []byte, err error) {
 			leaving = true
 			p.finish()
 		}
-		if p.pongs != nil && p.tracker.AtBoundary() {
-			size, maybe := frame.MatchPong(in[followed:], p.toBackend, &p.pongs.nonce)
+		if pongs := p.pongs(); pongs != nil && p.tracker.AtBoundary() {
+			size, maybe := frame.MatchPong(in[followed:], p.toBackend, &pongs.nonce)
 			if maybe {
 				p.heldSize = uint8(copy(p.held[:], in[followed:]))
 				break
 			}
 			if size > 0 {
-				p.pongs.ponged(p.watch.now)
+				pongs.ponged(p.watch.now)
 				copy(in[size:], in[:passed]) // what has passed moves up and takes its place
 				in = in[size:]
 				continue
@@ -117,18 +109,38 @@ func (p *pipe) pass(buf []byte, n int) (out []byte, err error) {
 
 // due reports whether a frame of the pipe's own, a Close or a Ping, is to be sent now.
 func (p *pipe) due() bool {
-	return (p.bye.code != 0 || p.pings != nil && p.pings.wanted) && !p.over && p.tracker.AtBoundary()
+	return (p.bye != nil || p.pingWanted()) && !p.over && p.tracker.AtBoundary()
+}
+
+// pings are the Pings to this pipe's receiver, and pongs those that its sender answers; nil for none.
+func (p *pipe) pings() *heartbeat {
+	if p.watch == nil {
+		return nil
+	}
+	return p.watch.beats[1-p.index()]
+}
+
+func (p *pipe) pongs() *heartbeat {
+	if p.watch == nil {
+		return nil
+	}
+	return p.watch.beats[p.index()]
+}
+
+func (p *pipe) pingWanted() bool {
+	pings := p.pings()
+	return pings != nil && pings.wanted
 }
 
 // leaves reports whether the pipe's own Close is to be sent now.
-func (p *pipe) leaves() bool { return p.bye.code != 0 && p.due() }
+func (p *pipe) leaves() bool { return p.bye != nil && p.due() }
 
 // bid appends the frame of the pipe's own that is due, if one is, to out, which has room for it.
 func (p *pipe) bid(out []byte) []byte {
 	switch {
 	case !p.due():
 		return out
-	case p.bye.code != 0:
+	case p.bye != nil:
 		p.finish()
 		return p.appendClose(out)
 	default:
@@ -140,15 +152,16 @@ func (p *pipe) bid(out []byte) []byte {
 func (p *pipe) finish() {
 	if !p.over {
 		p.over = true
-		p.frames, p.messages = p.tracker.Frames(), p.tracker.Messages()
+		p.final = &Count{Frames: p.tracker.Frames(), Messages: p.tracker.Messages()}
 	}
 }
 
 func (p *pipe) count() Count {
-	if !p.over {
-		return Count{Bytes: p.bytes, Frames: p.tracker.Frames(), Messages: p.tracker.Messages()}
+	c := Count{Bytes: p.bytes, Frames: p.tracker.Frames(), Messages: p.tracker.Messages()}
+	if p.over {
+		c.Frames, c.Messages = p.final.Frames, p.final.Messages
 	}
-	return Count{Bytes: p.bytes, Frames: p.frames, Messages: p.messages}
+	return c
 }
 
 func (p *pipe) appendClose(out []byte) []byte {
@@ -162,8 +175,9 @@ func (p *pipe) appendClose(out []byte) []byte {
 func (p *pipe) appendPing(out []byte) []byte {
 	size := len(out)
 	var mask [4]byte
-	out = frame.AppendPing(out, &p.pings.nonce, p.mask(&mask))
-	p.pings.pinged(p.watch.policy, p.watch.now)
+	pings := p.pings()
+	out = frame.AppendPing(out, &pings.nonce, p.mask(&mask))
+	pings.pinged(p.watch.policy, p.watch.now)
 	p.bytes += uint64(len(out) - size)
 	return out
 }

@@ -48,40 +48,53 @@ func (l *link) govern(p *Policy, closeTimeout time.Duration, trips *roundTrips) 
 	if p == nil {
 		return
 	}
-	l.watch = newWatch(p, closeTimeout)
-	l.toBackend.watch, l.toClient.watch = l.watch, l.watch
-	if p.PingInterval > 0 {
-		h := newHeartbeat(trips)
-		l.toClient.pings, l.toBackend.pongs = h, h
-		if p.PingBackend {
-			h = newHeartbeat(trips)
-			l.toBackend.pings, l.toClient.pongs = h, h
-		}
-	}
+	l.policy = p
 	if p.Limits != (frame.Limits{}) {
 		l.toBackend.tracker.Restrict(&p.Limits)
 		l.toClient.tracker.Restrict(&p.Limits)
 	}
+	if p.MessageRate > 0 || p.IdleTimeout > 0 || p.MaxAge > 0 || p.PingInterval > 0 {
+		l.attend(closeTimeout)
+	}
+	if p.PingInterval > 0 {
+		l.watch.beats[0] = newHeartbeat(trips)
+		if p.PingBackend {
+			l.watch.beats[1] = newHeartbeat(trips)
+		}
+	}
+}
+
+// attend gives the link the watch that its policy needs. One that has a StallTimeout alone needs none
+// before an end takes less than it is sent: an idle link has none.
+func (l *link) attend(closeTimeout time.Duration) {
+	l.watch = newWatch(l.policy, closeTimeout)
+	l.watch.now, l.watch.active = moment(l.now-l.opened), moment(l.active-l.opened)
+	l.toBackend.watch, l.toClient.watch = l.watch, l.watch
+}
+
+// unattended reports whether an end that takes less than it is sent is a reason to attend.
+func (l *link) unattended() bool {
+	return l.watch == nil && l.policy != nil && l.policy.StallTimeout > 0
 }
 
 // violated ends the link for what has been read for p. The sender is told what it did. The other
 // end did nothing: for it the sender has gone.
 func (l *link) violated(p *pipe, err error) {
-	if l.err == nil {
-		l.err = err
+	if l.violation == nil {
+		l.violation = &err
 	}
 	switch {
 	case errors.Is(err, frame.ErrFrameSize), errors.Is(err, frame.ErrMessageSize):
 		l.blame(p, ClientTooBig, BackendTooBig)
-		l.other(p).leave(farewell{frame.TooBig, err.Error()})
-		p.leave(farewell{frame.GoingAway, "other end sent too much"})
+		l.other(p).leave(&farewell{frame.TooBig, err.Error()})
+		p.leave(&farewell{frame.GoingAway, "other end sent too much"})
 	case errors.Is(err, ErrMessageRate):
 		l.blame(p, ClientTooOften, BackendTooOften)
-		l.other(p).leave(farewell{frame.Policy, err.Error()})
+		l.other(p).leave(&farewell{frame.Policy, err.Error()})
 		p.leave(goneFrom(p))
 	default:
 		l.blame(p, ClientViolation, BackendViolation)
-		l.other(p).leave(farewell{frame.ProtocolError, err.Error()})
+		l.other(p).leave(&farewell{frame.ProtocolError, err.Error()})
 		p.leave(goneFrom(p))
 	}
 }

@@ -21,12 +21,12 @@ func TestTimersEndInTheFirstTickThatIsNotTooEarly(t *testing.T) {
 	for _, slept := range []time.Duration{0, 1, tickLength - 1, tickLength, time.Hour + 37} {
 		for _, wait := range []time.Duration{1, tickLength - 1, tickLength, tickLength + 1, time.Minute, 3 * time.Hour} {
 			w, begin := newWheel()
-			var l looped
+			l := looped{vigil: new(vigil)}
 			ended := false
 			end := func(*looped) { ended = true }
 			w.set(begin.Add(slept)) // no timer has made it wake up before
 			w.advance(end)
-			w.add(&l.timer, &l, wait)
+			w.add(&l.vigil.timer, &l, wait)
 			due := slept + wait
 			w.set(begin.Add(due - 1))
 			if w.advance(end); ended {
@@ -45,9 +45,9 @@ func TestTimersEndInTheFirstTickThatIsNotTooEarly(t *testing.T) {
 
 func TestLongestTimersDoNotEndAtOnce(t *testing.T) {
 	w, begin := newWheel()
-	var l looped
+	l := looped{vigil: new(vigil)}
 	w.set(begin.Add(time.Hour))
-	w.add(&l.timer, &l, forever-1)
+	w.add(&l.vigil.timer, &l, forever-1)
 	w.advance(func(*looped) { t.Error("a timer of 292 years has ended") })
 }
 
@@ -57,16 +57,19 @@ func TestWheelIsAListOfTimes(t *testing.T) {
 	rng := newRand(t)
 	w, begin := newWheel()
 	links := make([]looped, 60)
+	for i := range links {
+		links[i].vigil = new(vigil)
+	}
 	due := make(map[*looped]time.Duration)
 	var now time.Duration
 	add := func(l *looped) {
-		w.remove(&l.timer)
+		w.remove(&l.vigil.timer)
 		wait := 1 + time.Duration(rng.Int64N(1<<rng.IntN(40))) // up to twenty turns of the wheel
-		w.add(&l.timer, l, wait)
+		w.add(&l.vigil.timer, l, wait)
 		due[l] = now + wait
 	}
 	remove := func(l *looped) {
-		w.remove(&l.timer)
+		w.remove(&l.vigil.timer)
 		delete(due, l)
 	}
 	anything := func(rng *rand.Rand) {
@@ -107,7 +110,7 @@ func TestWheelIsAListOfTimes(t *testing.T) {
 			if at <= now.Truncate(tickLength) {
 				t.Fatalf("from %v to %v: a timer for %v has not ended", before, now, at)
 			}
-			if l.timer.next == nil {
+			if l.vigil.timer.next == nil {
 				t.Fatalf("a timer for %v is in no ring", at)
 			}
 		}

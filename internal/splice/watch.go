@@ -40,10 +40,11 @@ type watch struct {
 	// Owned by the driver.
 	begun  bool // patrol has been called
 	now    moment
-	active moment    // when bytes of the ends' own last passed, either way
-	full   [2]moment // by pipe: when its sender has all its tokens again
-	stalls [2]stall  // by pipe
-	leave  moment    // when the link is cut off after it has been asked to close; zero before
+	active moment        // when bytes of the ends' own last passed, either way
+	full   [2]moment     // by pipe: when its sender has all its tokens again
+	stalls [2]stall      // by pipe
+	beats  [2]*heartbeat // by pipe: the Pings that its sender answers, nil for none
+	leave  moment        // when the link is cut off after it has been asked to close; zero before
 }
 
 // stall is what is known of a receiver that has not taken all it was sent.
@@ -69,11 +70,7 @@ const (
 	buryBackend
 )
 
-// newWatch makes the watch that p asks for, nil when it needs none.
 func newWatch(p *Policy, closeTimeout time.Duration) *watch {
-	if p.MessageRate <= 0 && p.IdleTimeout <= 0 && p.MaxAge <= 0 && p.StallTimeout <= 0 && p.PingInterval <= 0 {
-		return nil
-	}
 	return &watch{policy: p, end: moment(0).after(jitter(p.MaxAge)), closeTimeout: closeTimeout}
 }
 
@@ -84,8 +81,9 @@ func jitter(d time.Duration) time.Duration {
 
 // tick tells the link the time, before anything else that happens then.
 func (l *link) tick(clock time.Time) {
+	l.now = instantOf(clock)
 	if l.watch != nil {
-		l.watch.now = moment(clock.Sub(l.opened))
+		l.watch.now = moment(l.now - l.opened)
 	}
 }
 
@@ -109,9 +107,9 @@ func (l *link) patrol(toBackend, toClient flow) (order, moment) {
 			return cutOff, never // it stands in mid-frame, where nothing can be said
 		}
 	case w.now >= w.end:
-		l.ask(farewell{frame.GoingAway, "maximum age reached"}, MaxAge)
+		l.ask(&tooOld, MaxAge)
 	case w.now >= w.active.after(p.IdleTimeout):
-		l.ask(farewell{frame.GoingAway, "idle"}, IdleTimeout)
+		l.ask(&tooIdle, IdleTimeout)
 	}
 	next := w.leave
 	if w.leave == 0 {
@@ -125,7 +123,7 @@ func (l *link) patrol(toBackend, toClient flow) (order, moment) {
 		{&l.toBackend, &l.toClient, toBackend.waits, ClientSilent},
 		{&l.toClient, &l.toBackend, toClient.waits, BackendSilent},
 	} {
-		if h := end.to.pings; h != nil {
+		if h := end.to.pings(); h != nil {
 			due, dead := h.beat(p, w.now, end.blocked)
 			if dead {
 				return l.bury(end.from, end.cause), never
@@ -158,8 +156,13 @@ func (l *link) patrol(toBackend, toClient flow) (order, moment) {
 	return goOn, next
 }
 
+var (
+	tooOld  = farewell{frame.GoingAway, "maximum age reached"}
+	tooIdle = farewell{frame.GoingAway, "idle"}
+)
+
 // ask asks both ends to close, for a time.
-func (l *link) ask(bye farewell, cause Cause) {
+func (l *link) ask(bye *farewell, cause Cause) {
 	l.close(bye, cause)
 	l.watch.leave = l.watch.now.after(l.watch.closeTimeout)
 }

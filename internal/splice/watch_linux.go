@@ -4,7 +4,13 @@ import "time"
 
 // watch looks after an open link when its watch has overlooked something.
 func (lp *loop) watch(l *looped) {
-	if l.link.watch != nil && l.waiting == open && l.link.watch.overlooks(l.backend.unsent != nil, l.client.unsent != nil) {
+	if l.waiting != open {
+		return
+	}
+	if (l.client.unsent != nil || l.backend.unsent != nil) && l.unattended() {
+		l.attend(lp.engine.cfg.CloseTimeout)
+	}
+	if l.link.watch != nil && l.link.watch.overlooks(l.backend.unsent != nil, l.client.unsent != nil) {
 		lp.patrol(l)
 	}
 }
@@ -12,9 +18,11 @@ func (lp *loop) watch(l *looped) {
 // patrol does what the link's policy wants now, and sets the timer for the next time.
 func (lp *loop) patrol(l *looped) {
 	order, next := l.link.patrol(l.flow(&l.toBackend, &l.backend), l.flow(&l.toClient, &l.client))
-	lp.wheel.remove(&l.timer)
+	if v := l.vigil; v != nil {
+		lp.wheel.remove(&v.timer)
+	}
 	if next != never {
-		lp.wheel.add(&l.timer, l, time.Duration(next-l.link.watch.now))
+		lp.wheel.add(&lp.vigil(l).timer, l, time.Duration(next-l.link.watch.now))
 	}
 	switch order {
 	case cutOff:

@@ -55,6 +55,9 @@ func at(policy *Policy) (l *link, messages func(after time.Duration, n int) (pas
 	opened := time.Now()
 	made := newLink(frame.NoExtensions, opened)
 	made.govern(policy, 30*time.Second, new(roundTrips))
+	if made.unattended() {
+		made.attend(30 * time.Second)
+	}
 	message := wire(fin|text, fromClient, []byte("hello"))
 	return &made, func(after time.Duration, n int) uint64 {
 		made.tick(opened.Add(after))
@@ -93,8 +96,8 @@ func TestTokensComeWithTime(t *testing.T) {
 				t.Errorf("%s: after %v %d of %d messages passed, want %d", tt.name, s.after, got, s.send, s.passed)
 			}
 		}
-		if last := tt.steps[len(tt.steps)-1]; (l.err != nil) != (last.passed < last.send) {
-			t.Errorf("%s: error %v at the end", tt.name, l.err)
+		if last := tt.steps[len(tt.steps)-1]; (l.violation != nil) != (last.passed < last.send) {
+			t.Errorf("%s: error %v at the end", tt.name, l.violation)
 		}
 	}
 }

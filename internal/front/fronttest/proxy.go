@@ -89,8 +89,8 @@ func Start(t testing.TB, cfg Config) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Addr = p.listen(tlsterm.Config{Log: log}, cfg.Conn)
-	p.TLSAddr = p.listen(tlsterm.Config{Log: log, Certs: certs}, cfg.Conn)
+	p.Addr = p.listen(tlsterm.Config{Home: engine.Home(), Log: log}, cfg.Conn)
+	p.TLSAddr = p.listen(tlsterm.Config{Home: engine.Home(), Log: log, Certs: certs}, cfg.Conn)
 	t.Cleanup(p.Stop)
 	return p
 }

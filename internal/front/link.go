@@ -1,0 +1,42 @@
+package front
+
+import (
+	"net"
+	"net/netip"
+	"time"
+
+	"wsproxy/internal/splice"
+	"wsproxy/routing"
+)
+
+// link is what the front knows of a link while it lasts; there are as many as there are links.
+type link struct {
+	server  *Server
+	client  netip.AddrPort
+	backend *routing.Backend
+	route   *routing.Route
+}
+
+// Ended gives the slot back and writes the one line of a link.
+func (l *link) Ended(r splice.Result) {
+	l.backend.Release()
+	attrs := []any{
+		"client", l.client.String(), "backend", l.backend.Addr, "route", l.route.Name, "cause", r.Cause.String(),
+		"client_code", r.ClientCode, "backend_code", r.BackendCode,
+		"bytes_in", r.ToBackend.Bytes, "bytes_out", r.ToClient.Bytes,
+		"messages_in", r.ToBackend.Messages, "messages_out", r.ToClient.Messages,
+		"dur", r.Duration.Round(time.Millisecond),
+	}
+	if r.Err != nil {
+		attrs = append(attrs, "err", r.Err)
+	}
+	l.server.cfg.Log.Info("link", attrs...)
+}
+
+// addrPort is a TCP address as a value; the zero value for any other.
+func addrPort(a net.Addr) netip.AddrPort {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort()
+	}
+	return netip.AddrPort{}
+}

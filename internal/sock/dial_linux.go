@@ -1,0 +1,97 @@
+package sock
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dialAt connects to an address, sends first and leaves the connection at home. It writes at once, to
+// a connection that is still under way: on a fast network it is there already, which saves the
+// wake-up that would say so.
+func dialAt(home Home, to netip.AddrPort, deadline time.Time, first []byte) (net.Conn, error) {
+	s, err := connect(to)
+	if err != nil {
+		return nil, err
+	}
+	n, err := 0, error(ErrAgain)
+	if len(first) > 0 {
+		n, err = s.Write(first)
+	}
+	if err != nil && err != ErrAgain {
+		s.Close()
+		return nil, os.NewSyscallError("connect", err)
+	}
+	c, settleErr := newConn(home, s, to, err == ErrAgain)
+	if settleErr != nil {
+		return nil, settleErr
+	}
+	if err == nil {
+		return c, nil
+	}
+	_ = c.SetWriteDeadline(deadline)
+	if err = c.await(&c.out, writable); err == nil {
+		if _, err = c.Write(first[n:]); err == nil && len(first) == 0 {
+			err = c.failure()
+		}
+	}
+	if err != nil {
+		c.Close()
+		return nil, os.NewSyscallError("connect", err)
+	}
+	return c, c.SetWriteDeadline(time.Time{})
+}
+
+// connect begins to connect a new socket.
+func connect(to netip.AddrPort) (Socket, error) {
+	family, sa := unix.AF_INET, unix.Sockaddr(nil)
+	if addr := to.Addr().Unmap(); addr.Is4() {
+		sa = &unix.SockaddrInet4{Port: int(to.Port()), Addr: addr.As4()}
+	} else {
+		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Port: int(to.Port()), Addr: addr.As16(), ZoneId: zoneID(addr.Zone())}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return Socket{}, os.NewSyscallError("socket", err)
+	}
+	s := Socket{int32(fd) + 1}
+	err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if err == nil && !to.Addr().IsLoopback() {
+		err = setKeepAlive(fd)
+	}
+	if err != nil {
+		s.Close()
+		return Socket{}, os.NewSyscallError("setsockopt", err)
+	}
+	if err := unix.Connect(fd, sa); err != nil && err != unix.EINPROGRESS {
+		s.Close()
+		return Socket{}, os.NewSyscallError("connect", err)
+	}
+	return s, nil
+}
+
+func zoneID(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	if ifi, err := net.InterfaceByName(zone); err == nil {
+		return uint32(ifi.Index)
+	}
+	return 0
+}
+
+// failure is why the socket's connect has failed, nil if it has not.
+func (c *Conn) failure() error {
+	if !c.acquire() {
+		return net.ErrClosed
+	}
+	defer c.release()
+	code, err := unix.GetsockoptInt(int(c.socket.fd-1), unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && code != 0 {
+		err = unix.Errno(code)
+	}
+	return err
+}
