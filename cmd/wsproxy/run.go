@@ -62,7 +62,8 @@ type proxy struct {
 	listeners []*tlsterm.Listener
 
 	serving sync.WaitGroup
-	failed  chan error // the first listener that ended by itself
+	failed  chan error    // the first listener that ended by itself
+	closed  chan struct{} // closed by close
 }
 
 // drivers are the engine's, as proxy.yaml names them.
@@ -70,7 +71,7 @@ var drivers = map[string]splice.Driver{"auto": splice.Auto, "epoll": splice.Epol
 
 // start builds the rooms and opens every listener, or none.
 func start(cfg *routing.Config) (_ *proxy, err error) {
-	p := &proxy{log: newLog(cfg.Log, os.Stderr), failed: make(chan error, 1)}
+	p := &proxy{log: newLog(cfg.Log, os.Stderr), failed: make(chan error, 1), closed: make(chan struct{})}
 	slog.SetDefault(p.log)
 	if p.engine, err = splice.New(splice.Config{Driver: drivers[cfg.Engine], Loops: cfg.Loops, Log: p.log}); err != nil {
 		return nil, err
@@ -86,8 +87,10 @@ func start(cfg *routing.Config) (_ *proxy, err error) {
 	if err != nil {
 		return nil, err
 	}
+	memory := newTrimmer()
 	p.front = front.New(front.Config{
 		Table: table,
+		Busy:  memory.busy,
 		Upgrader: upgrade.New(upgrade.Config{
 			Engine:     p.engine,
 			HeaderSize: int(cfg.Limits.HeaderSize),
@@ -110,6 +113,7 @@ func start(cfg *routing.Config) (_ *proxy, err error) {
 	for _, ln := range p.listeners {
 		p.serving.Go(func() { p.serve(ln) })
 	}
+	p.serving.Go(func() { memory.run(p.closed) })
 	return p, nil
 }
 
@@ -215,6 +219,7 @@ func (p *proxy) stop(cfg *routing.Config, signals <-chan os.Signal) error {
 
 // close ends what needs no grace.
 func (p *proxy) close() {
+	close(p.closed)
 	for _, ln := range p.listeners {
 		ln.Close()
 	}

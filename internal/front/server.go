@@ -43,6 +43,9 @@ type Config struct {
 	// KeepAlive is how long a connection may be idle between requests. Zero means a minute.
 	KeepAlive time.Duration
 
+	// Busy is called with each request. Nil means that nobody wants to know.
+	Busy func()
+
 	// Log gets one line for each link and each refused request. Nil means slog's default.
 	Log *slog.Logger
 }
@@ -87,6 +90,9 @@ func New(cfg Config) *Server {
 		ReadBufferSize: cfg.HeaderSize,
 		ReadTimeout:    cfg.HeaderTimeout,
 		IdleTimeout:    cfg.KeepAlive,
+
+		// A worker's stack outlives the link it has made.
+		MaxIdleWorkerDuration: 2 * time.Second,
 
 		// What a client sent and a backend answered passes as it is.
 		DisableHeaderNamesNormalizing: true,
@@ -145,6 +151,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 			hangUpOn(ctx)
 		}
 	}()
+	if s.cfg.Busy != nil {
+		s.cfg.Busy()
+	}
 	target, err := gate(&ctx.Request.Header)
 	if err != nil {
 		s.refuse(ctx, nil, err)
