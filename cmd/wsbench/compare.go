@@ -66,7 +66,7 @@ The table goes to the standard output, the report to ` + reportFile + ` (with --
 	}
 	f := cmd.Flags()
 	f.BoolVar(&opt.quick, "quick", false, "fewer rounds, links and seconds: done within three minutes instead of twenty")
-	f.StringSliceVar(&opt.only, "only", nil, "workloads to run: idle, echo, sparse, bulk, handshake, storm (default all)")
+	f.StringSliceVar(&opt.only, "only", nil, "workloads to run: idle, echo, sparse, bulk, handshake, resumed, storm (default all)")
 	f.StringSliceVar(&opt.peers, "peers", nil, "peers beside wsproxy: nginx, nginx-64k, haproxy, haproxy-splice, caddy, or none (default all that are installed)")
 	f.IntVar(&opt.rounds, "rounds", 0, "rounds (default 5, quick 2); fewer are done if the time runs out")
 	f.IntVar(&opt.links, "links", 0, "links of idle and sparse (default 8000 and 4000, quick 1000)")
@@ -118,12 +118,15 @@ func splitBuild(s string) (name, path string) {
 	return "wsproxy", s
 }
 
-// cells are the workloads asked for, each over ws and wss.
+// cells are the workloads asked for, each over ws and wss where it can be.
 func (o *compareOptions) cells() []cell {
 	var cells []cell
 	for _, w := range compared {
 		if slices.Contains(o.only, w) || len(o.only) == 0 {
-			cells = append(cells, cell{w, false}, cell{w, true})
+			if w != workResumed { // of TLS sessions
+				cells = append(cells, cell{w, false})
+			}
+			cells = append(cells, cell{w, true})
 		}
 	}
 	return cells

@@ -52,14 +52,19 @@ type tlsDialed struct {
 
 func newDialer(ctx context.Context, opt *Options, t *target) dialer {
 	ctx, cancel := context.WithCancel(ctx)
+	var sessions tls.ClientSessionCache // nil: each handshake is a full one
+	if opt.Workload == workResumed {
+		sessions = tls.NewLRUClientSessionCache(1)
+	}
 	return dialer{
 		atOnce: dialsAtOnce,
 		request: "GET " + t.path + " HTTP/1.1\r\nHost: " + t.host + "\r\nUpgrade: websocket\r\n" +
 			"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ",
-		// One key exchange for every proxy, and no session resumption: each handshake is a full one.
+		// One key exchange for every proxy.
 		tlsConfig: &tls.Config{
 			ServerName: t.name, InsecureSkipVerify: opt.Insecure,
 			CurvePreferences: []tls.CurveID{tls.X25519}, MinVersion: tls.VersionTLS12,
+			ClientSessionCache: sessions,
 		},
 		dialCtx: ctx, stopDials: cancel,
 	}

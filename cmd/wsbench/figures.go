@@ -24,7 +24,7 @@ var figures = map[string][]figure{
 	workIdle: {
 		{"memory per link", "bytes", func(r *Result) float64 { return r.Proxy.BytesPerLink }, "%.0f", 1,
 			"private memory (Private_Clean + Private_Dirty of smaps_rollup, whole process tree) after the links, minus before them, by their " +
-				"number; two 4 KiB messages went over each. “Before” follows some hundred links that were used and stay open, so what a " +
+				"number. “Before” follows some hundred links that were used and stay open, so what a " +
 				"proxy sets up once is not counted; " + noKernelMemory},
 		{"CPU while idle", "ms/s", func(r *Result) float64 { return 1e3 * ratio(r.Proxy.CPUSeconds, r.Seconds) }, "%.2f", 0.5,
 			"CPU of all idle links together; interrupts and kernel threads are not in it"},
@@ -51,12 +51,27 @@ var figures = map[string][]figure{
 			"connect, 101, Close both ways, end; with wss a full TLS handshake each (X25519, P-256 certificate, no resumption); the connection " +
 				"to the backend is in it, interrupts are not"},
 	},
+	workResumed: {
+		{"CPU per handshake", "µs", func(r *Result) float64 { return ofResumed(r, r.Proxy.MicrosPerHandshake) }, "%.1f", 0.1,
+			"as with handshake over wss, but TLS goes on with the session ticket of an earlier connection (TLS 1.3, with a key exchange, " +
+				"without a certificate); no value for a proxy that resumed fewer than 99 in 100 of them"},
+		{"full handshakes", "%", func(r *Result) float64 { return 100 * (1 - *r.Resumed) }, "%.1f", math.Inf(1),
+			"those that a proxy answered with a full handshake though a ticket was offered; nothing to make a ratio of"},
+	},
 	workStorm: {
 		{"CPU per handshake", "µs", func(r *Result) float64 { return r.Proxy.MicrosPerHandshake }, "%.1f", 0.1,
 			"all links reset and opened again at once, with one message each; clean-up of the dropped links is in it"},
 		{"all back", "s", func(r *Result) float64 { return medianOf(r.Storm.AllBackSeconds) }, "%.2f", 0.001,
 			"client and backend share the cores with the proxy and are in it"},
 	},
+}
+
+// ofResumed is v if nearly all handshakes were resumed, else NaN: full ones would be compared unseen.
+func ofResumed(r *Result, v float64) float64 {
+	if *r.Resumed < 0.99 {
+		return math.NaN()
+	}
+	return v
 }
 
 func (q *Quantiles) p99() float64 {

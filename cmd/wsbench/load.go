@@ -34,7 +34,8 @@ Workloads:
   echo       small messages, the next when the last is answered, or at --rate
   sparse     many links, a message every --interval on each
   bulk       large messages both ways
-  handshake  connect, 101, Close, again; --connections at a time
+  handshake  connect, 101, Close, again; --connections at a time; over wss each TLS handshake is a full one
+  resumed    as handshake, over wss only, each but the first with the session ticket of an earlier one
   storm      all links drop at once and come back, --storms times
   drain      open links, wait for the proxy to be told to drain, record how each link ends
 
@@ -80,12 +81,12 @@ The exit status is 1 if any connection failed or any echo was wrong, missing, ca
 	}
 	f := cmd.Flags()
 	f.StringVar(&opt.Workload, "workload", workEcho, "one of "+strings.Join(workloadNames, ", "))
-	f.IntVar(&opt.Connections, "connections", 0, "links; with handshake how many at a time (default by workload: idle 8000, echo 200, sparse 4000, bulk 16, handshake 8, storm and drain 1000)")
+	f.IntVar(&opt.Connections, "connections", 0, "links; with handshake and resumed how many at a time (default by workload: idle 8000, echo 200, sparse 4000, bulk 16, handshake and resumed 8, storm and drain 1000)")
 	f.IntVar(&opt.Size, "size", 0, "bytes of payload in each message (default 128; idle 4096, bulk 65536)")
 	f.Float64Var(&opt.Rate, "rate", 0, "messages per second over all links together; 0 sends the next when the last is answered")
 	f.DurationVar(&opt.Interval, "interval", 0, "time between two messages of one link (sparse: 2s by default)")
 	f.IntVar(&opt.InFlight, "in-flight", 0, "unanswered messages allowed on a link (default 1; bulk 4)")
-	f.IntVar(&opt.Messages, "messages", 0, "messages exchanged on each new link by idle, storm and drain (default 1; idle 2)")
+	f.IntVar(&opt.Messages, "messages", 0, "messages exchanged on each new link by idle, storm and drain (default 1; idle 2, over wss 5)")
 	f.DurationVar(&opt.Duration, "duration", 0, "how long to measure (default 10s; idle 5s), or the bound of storm and drain (default 1m)")
 	f.DurationVar(&opt.WarmUp, "warm-up", 0, "load before the measure begins, negative for none (default 1s; sparse 2s)")
 	f.IntVar(&opt.WarmLinks, "warm-links", 0, "links that idle opens and keeps before it measures, negative for none (default 200)")

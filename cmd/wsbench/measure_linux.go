@@ -14,6 +14,7 @@ type measure struct {
 	began     int64
 	cpuBegan  time.Duration
 	made      int
+	resumed   int
 	messages  int64
 	bytes     int64
 	before    int64
@@ -27,7 +28,7 @@ func (m *measure) begin() {
 	l := m.loop
 	m.cpuBegan = m.cpu()
 	m.began = l.now()
-	m.made, m.messages, m.bytes = l.stats.made, l.stats.messages, l.stats.bytes
+	m.made, m.resumed, m.messages, m.bytes = l.stats.made, l.stats.resumed, l.stats.messages, l.stats.bytes
 	l.stats.begin(m.began, l.opt.opensInMeasure())
 }
 
@@ -45,6 +46,13 @@ func (m *measure) end() {
 	r.HandshakesPerSecond = ratio(float64(l.openedThen), seconds(l.opening))
 	if l.opt.opensInMeasure() {
 		r.HandshakesPerSecond = ratio(float64(r.Handshakes), r.Seconds)
+	}
+	if l.opt.Workload == workResumed {
+		share := ratio(float64(l.stats.resumed-m.resumed), float64(r.Handshakes))
+		r.Resumed = &share
+	}
+	if l.opt.Workload == workIdle {
+		r.MessagesBefore = l.opt.Messages
 	}
 	if l.account != nil {
 		r.Proxy = &ProxyResult{PID: l.opt.PID, Note: proxyNote}

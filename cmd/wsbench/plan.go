@@ -18,7 +18,7 @@ func (c cell) scheme() string {
 }
 
 // compared are the workloads that compare knows.
-var compared = []string{workIdle, workEcho, workSparse, workBulk, workHandshake, workStorm}
+var compared = []string{workIdle, workEcho, workSparse, workBulk, workHandshake, workResumed, workStorm}
 
 // plan is how much compare measures.
 type plan struct {
@@ -101,6 +101,7 @@ func (p *plan) options(c cell) Options {
 	switch c.workload {
 	case workIdle:
 		o.Connections = p.idleLinks
+		o.Messages = idleMessages(c.secure)
 		o.WarmLinks = min(warmLinks, p.idleLinks)
 	case workEcho:
 		o.Connections = 200

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,51 @@ func TestRoundsAreInterleaved(t *testing.T) {
 	want := "0echo/wsA 0echo/wsC 0bulk/wssA 0bulk/wssB 0bulk/wssC 1echo/wsA 1echo/wsC 1bulk/wssA 1bulk/wssB 1bulk/wssC"
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("order\n%s, want\n%s", s, want)
+	}
+}
+
+func TestCompareResumesOverTLSOnly(t *testing.T) {
+	got := (&compareOptions{only: []string{workResumed, workHandshake}}).cells()
+	want := []cell{{workHandshake, false}, {workHandshake, true}, {workResumed, true}}
+	if !slices.Equal(got, want) {
+		t.Errorf("cells %v, want %v", got, want)
+	}
+}
+
+func TestReportShowsWhoDoesNotResume(t *testing.T) {
+	opt := compareOptions{only: []string{workResumed}}
+	r := newReport(opt)
+	r.ours, r.others = []string{"wsproxy"}, []string{"nginx", "haproxy"}
+	r.begin(newPlan(true, 1, 0), opt.cells())
+	for name, share := range map[string]float64{"wsproxy": 1, "nginx": 0.5, "haproxy": 0.999} {
+		res := &Result{Resumed: &share, Proxy: &ProxyResult{MicrosPerHandshake: 200}}
+		for i, f := range figures[workResumed] {
+			r.put(opt.cells()[0], i, name, 0, f.value(res))
+		}
+	}
+	text := r.markdown()
+	for _, want := range []string{
+		"| CPU per handshake, µs | 200.0 (200.0…200.0) | –                | 200.0 (200.0…200.0) | 1.00 × haproxy",
+		"| full handshakes, %    | 0.0 (0.0…0.0)       | 50.0 (50.0…50.0) | 0.1 (0.1…0.1)       | –",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("report lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestReportSaysWhatIdleSent(t *testing.T) {
+	opt := compareOptions{only: []string{workIdle}}
+	r := newReport(opt)
+	r.begin(newPlan(false, 1, 0), opt.cells())
+	want := "**idle**: 8000 links, 2 messages of 4096 bytes there and back on each (over wss 5), then 4s of silence."
+	if text := r.markdown(); !strings.Contains(text, want) {
+		t.Errorf("report lacks %q:\n%s", want, text)
+	}
+	for secure, messages := range map[bool]int{false: 2, true: 5} {
+		if got := r.plan.options(cell{workIdle, secure}).Messages; got != messages {
+			t.Errorf("secure %t: %d messages, want %d", secure, got, messages)
+		}
 	}
 }
 

@@ -192,10 +192,11 @@ func (r *report) markdown() string {
 func workloadText(o *Options) string {
 	switch o.Workload {
 	case workIdle:
-		return fmt.Sprintf("%d links, two %d-byte messages on each, then %v of silence.", o.Connections, o.Size, o.Duration)
+		return fmt.Sprintf("%d links, %d messages of %d bytes there and back on each (over wss %d), then %v of silence.",
+			o.Connections, idleMessages(false), o.Size, idleMessages(true), o.Duration)
 	case workSparse:
 		return fmt.Sprintf("%d links, a %d-byte message every %v on each, for %v.", o.Connections, o.Size, o.Interval, o.Duration)
-	case workHandshake:
+	case workHandshake, workResumed:
 		return fmt.Sprintf("%d links at a time are opened and closed again, for %v.", o.Connections, o.Duration)
 	case workStorm:
 		return fmt.Sprintf("%d links are reset and come back at once, %d times.", o.Connections, o.Storms)

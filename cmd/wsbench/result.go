@@ -33,7 +33,11 @@ type Result struct {
 
 	Seconds    float64 `json:"seconds"`
 	Handshakes int     `json:"handshakes"`
-	Messages   int64   `json:"messages"`
+	// Resumed is the share of Handshakes that went on with an earlier TLS session; nil unless the workload is resumed.
+	Resumed *float64 `json:"resumed_share,omitempty"`
+	// MessagesBefore is how many messages idle exchanged on each link before it measured.
+	MessagesBefore int   `json:"messages_per_link_before,omitempty"`
+	Messages       int64 `json:"messages"`
 	// Bytes counts the payload of each echoed message twice: there and back.
 	Bytes             int64   `json:"bytes"`
 	MessagesPerSecond float64 `json:"messages_per_second"`
@@ -124,6 +128,9 @@ func (r *Result) print(w io.Writer) {
 		fmt.Fprintf(w, "%-22s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	row("workload", "%s of %d-byte messages to %s", r.Workload, r.Size, r.URL)
+	if r.MessagesBefore > 0 {
+		row("", "%d messages went there and back on each link before the measure", r.MessagesBefore)
+	}
 	row("connections", "%d made, %d failed", r.Made, r.Failed)
 	for _, cause := range slices.Sorted(maps.Keys(r.Failures)) {
 		row("", "%d × %s", r.Failures[cause], cause)
@@ -137,6 +144,9 @@ func (r *Result) print(w io.Writer) {
 		row("handshakes", "%d, %.0f/s", r.Handshakes, r.HandshakesPerSecond)
 	} else {
 		row("handshakes", "all before the measure, %.0f/s", r.HandshakesPerSecond)
+	}
+	if r.Resumed != nil {
+		row("", "%.1f%% of them resumed a TLS session", 100**r.Resumed)
 	}
 	row("messages", "%d, %.0f/s", r.Messages, r.MessagesPerSecond)
 	row("payload", "%s both ways, %s/s", humanBytes(float64(r.Bytes)), humanBytes(r.BytesPerSecond))

@@ -12,6 +12,7 @@ const maxDetails = 10
 // stats counts what happens in a run. The loop owns it.
 type stats struct {
 	made, failed int // connections
+	resumed      int // of those made, with a TLS session of an earlier one
 	failures     map[string]int
 	messages     int64 // echoed, each as it should be
 	bytes        int64 // payload relayed: each echoed message counts there and back
@@ -36,8 +37,11 @@ func newHistogram() *hdrhistogram.Histogram {
 }
 
 // opened counts a connection made, ns after it was due to be dialled.
-func (s *stats) opened(ns int64) {
+func (s *stats) opened(ns int64, resumed bool) {
 	s.made++
+	if resumed {
+		s.resumed++
+	}
 	_ = s.handshakes.RecordValue(ns) // fails only above an hour, which the timeout forbids
 }
 

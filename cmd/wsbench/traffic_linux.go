@@ -41,7 +41,7 @@ func (l *loadLoop) opened(k *link) {
 	k.state, k.since = linkOpen, now
 	l.dialling--
 	l.open++
-	l.stats.opened(now - k.dialled)
+	l.stats.opened(now-k.dialled, k.tls != nil && k.tls.ConnectionState().DidResume)
 	if l.onOpen != nil {
 		l.onOpen(k)
 	}

@@ -28,6 +28,9 @@ func runLoad(ctx context.Context, opt Options, prog *progress) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
+	if opt.Workload == workResumed && !t.secure {
+		return nil, usagef("workload %s with URL %q: allowed with wss only, it resumes TLS sessions", opt.Workload, opt.URL)
+	}
 	poll, err := newPoller()
 	if err != nil {
 		return nil, err
@@ -48,7 +51,7 @@ func runLoad(ctx context.Context, opt Options, prog *progress) (*Result, error) 
 	switch opt.Workload {
 	case workIdle:
 		err = l.idle(m)
-	case workHandshake:
+	case workHandshake, workResumed:
 		err = l.handshake(m)
 	case workStorm:
 		err = l.storm(m)

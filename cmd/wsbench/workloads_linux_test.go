@@ -14,16 +14,22 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// newEchoServer runs a plain echo server by another author's hand and returns its URL. With drainAfter it closes
-// every link with 1001 once it has echoed so many messages.
-func newEchoServer(t *testing.T, secure bool, drainAfter int64) string {
+// echoServer is a plain echo server by another author's hand.
+type echoServer struct {
+	url  string
+	seen atomic.Int64 // messages echoed
+}
+
+// newEchoServer runs an echoServer, over wss if there is a TLS configuration, to which it adds a certificate. With
+// drainAfter it closes every link with 1001 once it has echoed so many messages.
+func newEchoServer(t *testing.T, config *tls.Config, drainAfter int64) *echoServer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := "ws://" + ln.Addr().String() + "/"
-	if secure {
+	s := &echoServer{url: "ws://" + ln.Addr().String() + "/"}
+	if config != nil {
 		files, err := makeCertificate(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
@@ -32,13 +38,13 @@ func newEchoServer(t *testing.T, secure bool, drainAfter int64) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		url = "wss://" + ln.Addr().String() + "/"
-		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}})
+		s.url = "wss://" + ln.Addr().String() + "/"
+		config.Certificates = []tls.Certificate{pair}
+		ln = tls.NewListener(ln, config)
 	}
 	var (
 		mu    sync.Mutex // guards conns
 		conns = map[*websocket.Conn]bool{}
-		seen  atomic.Int64
 	)
 	drain := func() {
 		mu.Lock()
@@ -61,7 +67,7 @@ func newEchoServer(t *testing.T, secure bool, drainAfter int64) string {
 				if err != nil {
 					break
 				}
-				if seen.Add(1) == drainAfter {
+				if s.seen.Add(1) == drainAfter {
 					drain()
 				}
 			}
@@ -79,7 +85,7 @@ func newEchoServer(t *testing.T, secure bool, drainAfter int64) string {
 		_ = server.Shutdown()
 		<-done
 	})
-	return url
+	return s
 }
 
 // newTestBackend runs the backend in this process and returns its URL without a path.
@@ -104,8 +110,8 @@ func newTestBackend(t *testing.T) string {
 func TestEveryWorkloadAgainstPlainServers(t *testing.T) {
 	servers := []struct{ name, url string }{
 		{"backend", newTestBackend(t) + "/echo"},
-		{"fasthttp ws", newEchoServer(t, false, 0)},
-		{"fasthttp wss", newEchoServer(t, true, 0)},
+		{"fasthttp ws", newEchoServer(t, nil, 0).url},
+		{"fasthttp wss", newEchoServer(t, &tls.Config{}, 0).url},
 	}
 	const links = 20
 	for _, tt := range []struct {
@@ -159,9 +165,9 @@ func TestEveryWorkloadAgainstPlainServers(t *testing.T) {
 }
 
 func TestDrainRecordsHowLinksEnd(t *testing.T) {
-	for _, secure := range []bool{false, true} {
+	for _, config := range []*tls.Config{nil, {}} {
 		opt := Options{
-			URL: newEchoServer(t, secure, 100), Workload: workDrain, Connections: 20, Duration: 20 * time.Second,
+			URL: newEchoServer(t, config, 100).url, Workload: workDrain, Connections: 20, Duration: 20 * time.Second,
 			Interval: 5 * time.Millisecond, Insecure: true,
 		}
 		res, err := runLoad(context.Background(), opt, nil)
@@ -169,7 +175,88 @@ func TestDrainRecordsHowLinksEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		if res.faulty() || res.Drain.CloseCodes[1001] != 20 || res.Drain.StillOpen != 0 || len(res.Drain.WithoutCode) > 0 || res.Drain.Spread.Count != 20 {
-			t.Errorf("secure %t: drain %+v, faults %s, want 20 × 1001", secure, res.Drain, res.trouble())
+			t.Errorf("secure %t: drain %+v, faults %s, want 20 × 1001", config != nil, res.Drain, res.trouble())
+		}
+	}
+}
+
+func TestResumedTellsWhatWasResumed(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		config    *tls.Config
+		share     float64
+		hasFigure bool
+	}{
+		{"TLS 1.3", &tls.Config{MinVersion: tls.VersionTLS13}, 1, true},
+		{"TLS 1.2", &tls.Config{MaxVersion: tls.VersionTLS12}, 1, true},
+		{"server without tickets", &tls.Config{SessionTicketsDisabled: true}, 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			res, err := runLoad(context.Background(), Options{
+				URL: newEchoServer(t, tt.config, 0).url, Workload: workResumed, Connections: 4, PID: os.Getpid(),
+				Duration: 200 * time.Millisecond, WarmUp: 200 * time.Millisecond, Insecure: true,
+			}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.faulty() || res.Handshakes == 0 {
+				t.Fatalf("%d handshakes, faults %q", res.Handshakes, res.trouble())
+			}
+			if *res.Resumed != tt.share {
+				t.Errorf("share of %d handshakes resumed is %v, want %v", res.Handshakes, *res.Resumed, tt.share)
+			}
+			cpu, full := figures[workResumed][0].value(res), figures[workResumed][1].value(res)
+			if cpu > 0 != tt.hasFigure || full != 100*(1-tt.share) {
+				t.Errorf("figures: %v µs per handshake, %v%% full ones; want a figure: %t", cpu, full, tt.hasFigure)
+			}
+		})
+	}
+}
+
+func TestHandshakeResumesNothing(t *testing.T) {
+	var resumed atomic.Int64
+	config := &tls.Config{VerifyConnection: func(s tls.ConnectionState) error {
+		if s.DidResume {
+			resumed.Add(1)
+		}
+		return nil
+	}}
+	for workload, want := range map[string]bool{workHandshake: false, workResumed: true} {
+		resumed.Store(0)
+		res, err := runLoad(context.Background(), Options{
+			URL: newEchoServer(t, config.Clone(), 0).url, Workload: workload, Connections: 4,
+			Duration: 200 * time.Millisecond, Insecure: true,
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := resumed.Load(); n > 0 != want || res.Handshakes == 0 || (res.Resumed != nil) != want {
+			t.Errorf("%s: the server saw %d of %d resumed, result says %v", workload, n, res.Made, res.Resumed)
+		}
+	}
+}
+
+func TestIdleSendsWhatItSays(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		config       *tls.Config
+		messages, of int
+	}{
+		{"ws", nil, 0, 2},
+		{"wss", &tls.Config{}, 0, 5}, // 20 KB
+		{"wss, as asked for", &tls.Config{}, 3, 3},
+	} {
+		server := newEchoServer(t, tt.config, 0)
+		res, err := runLoad(context.Background(), Options{
+			URL: server.url, Workload: workIdle, Connections: 4, WarmLinks: 2, Messages: tt.messages,
+			Duration: time.Millisecond, WarmUp: -1, Insecure: true,
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.faulty() || server.seen.Load() != int64(6*tt.of) || res.MessagesBefore != tt.of || res.Size != 4096 {
+			t.Errorf("%s: server saw %d messages on 6 links, result says %d of %d bytes on each, faults %q; want %d",
+				tt.name, server.seen.Load(), res.MessagesBefore, res.Size, res.trouble(), tt.of)
 		}
 	}
 }
