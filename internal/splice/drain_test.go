@@ -1,9 +1,6 @@
 package splice
 
 import (
-	"context"
-	"errors"
-	"io"
 	"sync"
 	"testing"
 
@@ -170,74 +167,5 @@ func TestLinkMadeWhileDrainingIsClosedAtOnce(t *testing.T) {
 		})
 		r.expectGoingAway()
 		r.answer()
-	})
-}
-
-func TestStopCutsOffWhatDoesNotAnswer(t *testing.T) {
-	onEverySetup(t, func(t *testing.T, s setup) {
-		e := s.newEngine(t, forGood)
-		polite, silent := s.join(t, e, Spec{}), []*rig{s.join(t, e, Spec{}), s.join(t, e, Spec{})}
-		part := wire(fin|binaryData, fromClient, make([]byte, 1000))[:500]
-		send(t, silent[1].client, part)
-		expect(t, silent[1].backend, part)
-
-		e.Drain()
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		cut := make(chan int, 1)
-		go func() { cut <- e.Stop(ctx) }()
-		polite.expectGoingAway()
-		polite.answer()
-		silent[0].expectGoingAway()
-		eventually(t, "two links are open", func() bool { return e.Stats().Open == 2 })
-		cancel()
-		if got := <-cut; got != 2 {
-			t.Errorf("Stop cut off %d links, want 2", got)
-		}
-		for _, r := range silent {
-			if got := r.calls.Load(); got != 1 {
-				t.Errorf("Done called %d times when Stop returned, want 1", got)
-			}
-			checkCause(t, r.result(), Drained)
-		}
-		for _, far := range []End{silent[0].client, silent[0].backend, silent[1].client, silent[1].backend} {
-			if _, err := io.Copy(io.Discard, far); isTimeout(err) {
-				t.Errorf("an end of a link that was cut off is open")
-			}
-		}
-	})
-}
-
-func TestStopWithoutDrainCutsOffIdleLinks(t *testing.T) {
-	onEverySetup(t, func(t *testing.T, s setup) {
-		e := s.newEngine(t, forGood)
-		r := s.join(t, e, Spec{})
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		if got := e.Stop(ctx); got != 1 {
-			t.Errorf("Stop cut off %d links, want 1", got)
-		}
-		checkCause(t, r.result(), Drained)
-	})
-}
-
-func TestStoppedEngineClosesWhatItIsGiven(t *testing.T) {
-	onEverySetup(t, func(t *testing.T, s setup) {
-		e := s.newEngine(t, Config{})
-		if got := e.Stop(context.Background()); got != 0 {
-			t.Errorf("Stop without a link cut off %d, want 0", got)
-		}
-		r, spec := s.pairs(t, e, Spec{})
-		if err := e.Splice(spec); !errors.Is(err, ErrStopped) {
-			t.Errorf("Splice after Stop: %v, want %v", err, ErrStopped)
-		}
-		expectEnd(t, r.client)
-		expectEnd(t, r.backend)
-		if got := r.calls.Load(); got != 0 {
-			t.Errorf("Done called %d times, want 0", got)
-		}
-		if got, want := e.Stats(), (Stats{}); got != want {
-			t.Errorf("Stats = %+v, want %+v", got, want)
-		}
 	})
 }

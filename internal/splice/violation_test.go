@@ -107,3 +107,14 @@ func TestViolationsFromBothEndsEndTheLink(t *testing.T) {
 		checkCounts(t, res, Count{Bytes: res.ToBackend.Bytes}, Count{Bytes: res.ToClient.Bytes})
 	})
 }
+
+func TestEarlyViolationIsToldAtOnce(t *testing.T) {
+	onEverySetup(t, func(t *testing.T, s setup) {
+		r := s.join(t, s.engine(t, forGood), Spec{FromClient: []byte("GET / HTTP/1.1\r\n\r\n")})
+		expectClose(t, r.client, frame.ProtocolError, false)
+		r.over()
+		r = s.join(t, s.engine(t, forGood), Spec{FromBackend: []byte("HTTP/1.1 400 Bad Request\r\n\r\n")})
+		expectClose(t, r.backend, frame.ProtocolError, true)
+		r.over()
+	})
+}
