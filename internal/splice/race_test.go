@@ -1,0 +1,6 @@
+//go:build race
+
+package splice
+
+// race makes the largest tests smaller when the race detector slows them down.
+const race = true
