@@ -3,6 +3,7 @@ package splice
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -46,6 +47,36 @@ func TestFramesPassUnchangedBothWaysAtOnce(t *testing.T) {
 				r.closeBoth(1000, &toBackend, &toClient)
 				checkCounts(t, r.over(), toBackend, toClient)
 			})
+		}
+	})
+}
+
+// What passes of the bytes before a cut is read before the rest is sent, so that each cut is where one
+// read ends and the next begins.
+func TestAnyCutPasses(t *testing.T) {
+	onEverySetup(t, func(t *testing.T, s setup) {
+		for _, client := range []bool{fromClient, fromBackend} {
+			r := s.open(t, forGood)
+			ends, other := r.client, r.backend
+			if client == fromBackend {
+				ends, other = r.backend, r.client
+			}
+			for _, stream := range [][]byte{
+				slices.Concat(wire(text, client, []byte("first")), wire(fin|ping, client, []byte("between")),
+					wire(fin|continuation, client, nil), wire(fin|text, client, []byte("whole"))),
+				wire(fin|binaryData, client, make([]byte, 126)),     // two more bytes of length
+				wire(fin|binaryData, client, make([]byte, 0x10000)), // eight
+			} {
+				for cut := 1; cut < min(len(stream), 200) && !t.Failed(); cut++ {
+					tracker := frame.New(client, frame.NoExtensions)
+					passes, _ := follow(&tracker, client, stream[:cut])
+					send(t, ends, stream[:cut])
+					expect(t, other, stream[:len(passes)])
+					send(t, ends, stream[cut:])
+					expect(t, other, stream[len(passes):])
+				}
+			}
+			r.over()
 		}
 	})
 }

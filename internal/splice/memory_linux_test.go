@@ -127,20 +127,12 @@ func TestIdleLinksHoldLittleMemory(t *testing.T) {
 		pass(fars[i].client, fars[i].backend, up)
 		pass(fars[i].backend, fars[i].client, down)
 	}
-	heap := func() uint64 {
-		for range 3 {
-			runtime.GC()
-		}
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	join(0) // what the first one makes for good
-	before := heap()
+	before := heapInUse()
 	for i := 1; i < links; i++ {
 		join(i)
 	}
-	each := int64(heap()-before) / (links - 1)
+	each := int64(heapInUse()-before) / (links - 1)
 	t.Logf("%d bytes a link; a looped has %d", each, reflect.TypeFor[looped]().Size())
 	if each > most {
 		t.Errorf("%d bytes of heap for an idle link, want at most %d", each, most)

@@ -13,10 +13,15 @@ const socketBuffer = 64 << 10
 // socket buffers and the pump's own hold, and what a system takes beyond the size it was told.
 const most = 4*2*socketBuffer + largeBuffer + 512<<10
 
-// tight is a link whose sockets have small buffers.
+// tight is a link whose sockets have small buffers, on an engine of its own.
 func (s setup) tight(t *testing.T, cfg Config) *rig {
 	t.Helper()
-	r, spec := s.pairs(t, s.engine(t, cfg), Spec{})
+	return s.tightOn(t, s.engine(t, cfg))
+}
+
+func (s setup) tightOn(t *testing.T, e *Engine) *rig {
+	t.Helper()
+	r, spec := s.pairs(t, e, Spec{})
 	for _, end := range []End{r.client, r.backend, spec.Client, spec.Backend} {
 		_ = tcp(end).SetReadBuffer(socketBuffer)
 		_ = tcp(end).SetWriteBuffer(socketBuffer)
