@@ -9,7 +9,7 @@ import (
 )
 
 // A child of its own has few descriptors, as others in this process need them.
-func TestNoDescriptorsLeftShedsTheNewLinkOnly(t *testing.T) {
+func TestNoDescriptorsLeftShedsNewLinksOnly(t *testing.T) {
 	const child = "WSPROXY_TEST_FEW_DESCRIPTORS"
 	if os.Getenv(child) == "" {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1", "-test.v")
@@ -19,40 +19,77 @@ func TestNoDescriptorsLeftShedsTheNewLinkOnly(t *testing.T) {
 		}
 		return
 	}
-	s := setup{driver: Epoll}
-	e := s.engine(t, forGood)
-	old := s.join(t, e, Spec{})
-	shed, spec := s.pairs(t, e, Spec{})
-	before := openDescriptors(t)
+	const links = 5
+	onEverySetup(t, func(t *testing.T, s setup) {
+		// A loop duplicates the descriptors it is given. Two goroutines read those as they are, so
+		// that such a link needs none that it does not bring.
+		sheds := s.driver != Goroutines && !s.tls
+		e := s.engine(t, forGood)
+		var old, young []*rig
+		var specs []Spec
+		for range links {
+			old = append(old, s.join(t, e, Spec{}))
+			r, spec := s.pairs(t, e, Spec{})
+			young, specs = append(young, r), append(specs, spec)
+		}
+		before := openDescriptors(t)
 
+		restore := noDescriptors(t)
+		defer restore()
+		for i, r := range young {
+			r.splice(specs[i])
+			if !sheds {
+				r.trip()
+				continue
+			}
+			checkCause(t, r.result(), Drained)
+			expectEnd(t, r.client)
+			expectEnd(t, r.backend)
+		}
+		for _, r := range old {
+			r.trip()
+		}
+		// An end needs no descriptor either.
+		old[0].over()
+		want, gone := Stats{Open: 2*links - 1, Opened: 2 * links}, 4 // of the old link that is over
+		if sheds {
+			want.Open -= links
+			gone += 2 * links // of the young ones, whose far ends are open still
+		}
+		eventually(t, "all links are open but those shed and one", func() bool { return e.Stats() == want })
+		restore()
+
+		if got := openDescriptors(t); got != before-gone {
+			t.Errorf("%d descriptors open, want %d", got, before-gone)
+		}
+		for _, r := range old[1:] {
+			r.trip()
+			r.over()
+		}
+		again := s.join(t, e, Spec{})
+		again.trip()
+		again.over()
+		for _, r := range young {
+			r.client.Close()
+			r.backend.Close()
+		}
+	})
+}
+
+// noDescriptors lets nothing be opened until restore is called, once or several times. What is open
+// stays so.
+func noDescriptors(t *testing.T) (restore func()) {
+	t.Helper()
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	few := limit
-	few.Cur = 1 // nothing that is open is closed
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
-		t.Fatal(err)
+	set := func(to syscall.Rlimit) {
+		t.Helper()
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &to); err != nil {
+			t.Fatal(err)
+		}
 	}
-	err := e.Splice(spec)
-	if restored := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); restored != nil {
-		t.Fatal(restored)
-	}
-	if err != nil {
-		t.Errorf("Splice: %v, want the link to end by its Done", err)
-	}
-	checkCause(t, shed.result(), Drained)
-	expectEnd(t, shed.client)
-	expectEnd(t, shed.backend)
-	if got := openDescriptors(t); got != before-2 {
-		t.Errorf("%d descriptors open, want %d", got, before-2)
-	}
-	hello := wire(fin|text, fromClient, []byte("hello"))
-	send(t, old.client, hello)
-	expect(t, old.backend, hello)
-	old.over()
-	again := s.join(t, e, Spec{})
-	send(t, again.client, hello)
-	expect(t, again.backend, hello)
-	again.over()
+	set(syscall.Rlimit{Cur: 1, Max: limit.Max})
+	return func() { set(limit) }
 }

@@ -272,7 +272,7 @@ func (m *many) check(sent, told *[2]Count) {
 		m.t.Errorf("%s: Done called %d times, want 1", m.parted.name, got)
 	}
 	if !slices.Contains(m.parted.causes, res.Cause) {
-		m.t.Errorf("%s: Cause = %q, want one of %q", m.parted.name, res.Cause, m.parted.causes)
+		m.t.Errorf("%s: Cause = %q, want one of %v", m.parted.name, res.Cause, m.parted.causes)
 	}
 	if extra := res.ToClient.Bytes - m.toClient.Bytes; extra == m.parted.own {
 		m.toClient.Bytes += extra
