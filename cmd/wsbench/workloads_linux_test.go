@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -181,19 +182,19 @@ func TestDrainRecordsHowLinksEnd(t *testing.T) {
 }
 
 func TestResumedTellsWhatWasResumed(t *testing.T) {
+	const lanes = 4
 	for _, tt := range []struct {
-		name      string
-		config    *tls.Config
-		share     float64
-		hasFigure bool
+		name    string
+		config  *tls.Config
+		resumes bool
 	}{
-		{"TLS 1.3", &tls.Config{MinVersion: tls.VersionTLS13}, 1, true},
-		{"TLS 1.2", &tls.Config{MaxVersion: tls.VersionTLS12}, 1, true},
-		{"server without tickets", &tls.Config{SessionTicketsDisabled: true}, 0, false},
+		{"TLS 1.3", &tls.Config{MinVersion: tls.VersionTLS13}, true},
+		{"TLS 1.2", &tls.Config{MaxVersion: tls.VersionTLS12}, true},
+		{"server without tickets", &tls.Config{SessionTicketsDisabled: true}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			res, err := runLoad(context.Background(), Options{
-				URL: newEchoServer(t, tt.config, 0).url, Workload: workResumed, Connections: 4, PID: os.Getpid(),
+				URL: newEchoServer(t, tt.config, 0).url, Workload: workResumed, Connections: lanes, PID: os.Getpid(),
 				Duration: 200 * time.Millisecond, WarmUp: 200 * time.Millisecond, Insecure: true,
 			}, nil)
 			if err != nil {
@@ -202,12 +203,14 @@ func TestResumedTellsWhatWasResumed(t *testing.T) {
 			if res.faulty() || res.Handshakes == 0 {
 				t.Fatalf("%d handshakes, faults %q", res.Handshakes, res.trouble())
 			}
-			if *res.Resumed != tt.share {
-				t.Errorf("share of %d handshakes resumed is %v, want %v", res.Handshakes, *res.Resumed, tt.share)
+			// Only the first of each lane has no ticket, and those belong to the warm-up unless this machine is slow.
+			resumed := int(math.Round(*res.Resumed * float64(res.Handshakes)))
+			if full := res.Handshakes - resumed; tt.resumes && full > lanes || !tt.resumes && resumed > 0 {
+				t.Errorf("%d of %d handshakes resumed", resumed, res.Handshakes)
 			}
 			cpu, full := figures[workResumed][0].value(res), figures[workResumed][1].value(res)
-			if cpu > 0 != tt.hasFigure || full != 100*(1-tt.share) {
-				t.Errorf("figures: %v µs per handshake, %v%% full ones; want a figure: %t", cpu, full, tt.hasFigure)
+			if cpu > 0 != (*res.Resumed >= 0.99) || full != 100*(1-*res.Resumed) {
+				t.Errorf("%v resumed gives %v µs per handshake and %v%% full ones", *res.Resumed, cpu, full)
 			}
 		})
 	}
