@@ -23,7 +23,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lp, err := makeLoop(e)
+	lp, err := makeLoop(e, new(table))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,18 +58,18 @@ func (b *bench) link(done func()) hand {
 func (b *bench) put(farClient, client, farBackend, backend End, done func()) hand {
 	b.t.Helper()
 	h := hand{looped: &looped{link: newLink(frame.NoExtensions, time.Now())}}
-	h.done = func(Result) {
+	h.loop, h.owner = b.loop, ownerFunc(func(Result) {
 		if done != nil {
 			done()
 		}
-	}
+	})
 	h.looped.client.Socket, h.looped.backend.Socket = b.take(client), b.take(backend)
 	h.farClient, h.farBackend = b.take(farClient), b.take(farBackend)
 	b.t.Cleanup(func() { h.farClient.Close(); h.farBackend.Close() })
 	b.engine.mu.Lock()
 	b.engine.open++
 	b.engine.mu.Unlock()
-	b.links.Add(1)
+	b.sockets.Add(2)
 	b.splice(h.looped, nil, nil)
 	return h
 }

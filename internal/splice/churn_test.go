@@ -110,7 +110,7 @@ func TestChurnLeavesNothingBehind(t *testing.T) {
 		}
 		for _, r := range all {
 			if got := r.calls.Load(); got != 1 {
-				t.Errorf("Done called %d times for a link, want 1", got)
+				t.Errorf("Ended called %d times for a link, want 1", got)
 			}
 			r.client.Close()
 			r.backend.Close()

@@ -98,8 +98,8 @@ func TestBothEndsLeaveInOneBatch(t *testing.T) {
 			if !tt.close {
 				down = append(down, wireClose(fromBackend, frame.BadGateway, "backend gone")...)
 			}
-			if ended != want || b.links.Load() != int64(1-want) {
-				t.Errorf("Done was called %d times and %d links are left, want %d and %d", ended, b.links.Load(), want, 1-want)
+			if ended != want || b.sockets.Load() != int64(2-2*want) {
+				t.Errorf("Ended was called %d times and %d sockets are left, want %d and %d", ended, b.sockets.Load(), want, 2-2*want)
 			}
 			if res := h.result(time.Now()); !slices.Contains(tt.cause, res.Cause) {
 				t.Errorf("Cause = %q, want one of %v", res.Cause, tt.cause)

@@ -11,8 +11,11 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"wsproxy/internal/sock"
 )
 
 // patience is the longest any test waits for something that happens at once: it fails a test that
@@ -35,6 +38,8 @@ var drivers = []struct {
 type setup struct {
 	driver Driver
 	tls    bool // on the client's end
+	// homely ends live in a loop before they are a link's, if there is one.
+	homely bool
 }
 
 // onEverySetup runs a behaviour test on each driver, with and without TLS.
@@ -43,6 +48,8 @@ func onEverySetup(t *testing.T, test func(t *testing.T, s setup)) {
 		t.Run(d.name+"/tcp", func(t *testing.T) { test(t, setup{driver: d.driver}) })
 		t.Run(d.name+"/tls", func(t *testing.T) { test(t, setup{driver: d.driver, tls: true}) })
 	}
+	t.Run("epoll/tcp at home", func(t *testing.T) { test(t, setup{driver: Auto, homely: true}) })
+	t.Run("epoll/tls at home", func(t *testing.T) { test(t, setup{driver: Auto, homely: true, tls: true}) })
 }
 
 // rig is a link with the test at both of its far ends.
@@ -101,8 +108,12 @@ func (s setup) join(t *testing.T, e *Engine, spec Spec) *rig {
 func (s setup) pairs(t *testing.T, e *Engine, spec Spec) (*rig, Spec) {
 	t.Helper()
 	r := &rig{t: t, engine: e, ended: make(chan Result, 8)}
-	r.client, spec.Client = s.clientPair(t)
-	r.backend, spec.Backend = pair(t)
+	r.client, spec.Client = s.clientPair(t, e)
+	if home := sock.HomeOf(spec.Client); home != nil {
+		r.backend, spec.Backend = dialledAt(t, home)
+	} else {
+		r.backend, spec.Backend = pair(t)
+	}
 	spec.Owner = ownerFunc(func(res Result) {
 		r.calls.Add(1)
 		r.ended <- res
@@ -124,9 +135,14 @@ func (r *rig) splice(spec Spec) {
 }
 
 // clientPair is a client's connection and the proxy's side of it.
-func (s setup) clientPair(t *testing.T) (far, near End) {
+func (s setup) clientPair(t *testing.T, e *Engine) (far, near End) {
 	t.Helper()
-	tcpFar, tcpNear := pair(t)
+	var tcpFar, tcpNear End
+	if home := e.Home(); s.homely && home != nil {
+		tcpFar, tcpNear = acceptedAt(t, home)
+	} else {
+		tcpFar, tcpNear = pair(t)
+	}
 	if !s.tls {
 		return tcpFar, tcpNear
 	}
@@ -163,12 +179,63 @@ func pair(t *testing.T) (far, near *net.TCPConn) {
 	return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
 }
 
-// tcp is the socket below an end.
-func tcp(end End) *net.TCPConn {
-	if over, ok := end.(*tls.Conn); ok {
-		return over.NetConn().(*net.TCPConn)
+// acceptedAt is a pair whose near socket has been accepted to live at home.
+func acceptedAt(t *testing.T, home func() sock.Home) (far, near End) {
+	t.Helper()
+	ln, err := sock.Listen("127.0.0.1:0", home)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return end.(*net.TCPConn)
+	defer ln.Close()
+	dialled, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := ln.Accept()
+	if err != nil {
+		dialled.Close()
+		t.Fatal(err)
+	}
+	return dialled.(End), accepted.(End)
+}
+
+// dialledAt is a pair whose near socket has been dialled to live at home.
+func dialledAt(t *testing.T, home sock.Home) (far, near End) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	dialled, err := sock.DialAt(home, ln.Addr().String(), patience, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := ln.Accept()
+	if err != nil {
+		dialled.Close()
+		t.Fatal(err)
+	}
+	return accepted.(End), dialled.(End)
+}
+
+// socket is what tests do to the socket below an end.
+type socket interface {
+	End
+	syscall.Conn
+	SetReadBuffer(int) error
+	SetWriteBuffer(int) error
+}
+
+// tcp is the socket below an end.
+func tcp(end End) socket {
+	if over, ok := end.(*tls.Conn); ok {
+		end = over.NetConn().(End)
+	}
+	if s, ok := end.(socket); ok {
+		return s
+	}
+	return homelySocket{end}
 }
 
 // result waits for the link's end.

@@ -38,7 +38,7 @@ type loop struct {
 	stopping bool
 
 	// Read and changed from anywhere.
-	sockets           atomic.Int64 // that it watches
+	sockets           atomic.Int64 // that it watches or is about to
 	draining, aborted atomic.Bool  // what is asked of all links, those to come included
 
 	mu     sync.Mutex // guards what follows
@@ -266,7 +266,6 @@ func (lp *loop) take(l *looped, at *side) error {
 	}
 	key := sl.renew(at.Socket)
 	sl.link.Store(l)
-	lp.sockets.Add(1)
 	at.settled = true
 	// What has arrived before is an event as well; reading now saves a wake-up.
 	at.readable = true

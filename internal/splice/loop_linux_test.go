@@ -56,7 +56,7 @@ func TestStaleEventFindsNobody(t *testing.T) {
 		b.pollFor(2)
 		b.turn()
 		if ended != [2]int{1, 1} {
-			t.Fatalf("Done was called %v times, want once for each link", ended)
+			t.Fatalf("Ended was called %v times, want once for each link", ended)
 		}
 		if young.client.readable || young.client.ended || young.backend.readable || young.backend.ended {
 			t.Error("an event of a link that has ended has come to the next one")

@@ -233,6 +233,8 @@ func (lp *loop) closeEnd(s *side, reset bool) {
 	}
 	if s.settled {
 		lp.Leave(s.Socket) // first: the next socket may have the same number
+	} else {
+		lp.sockets.Add(-1)
 	}
 	if reset {
 		s.Reset()

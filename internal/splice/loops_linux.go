@@ -88,7 +88,9 @@ func (d *loops) carry(s Spec) {
 func (d *loops) take(l *looped, at *side, end End) (err error) {
 	c, ok := end.(*sock.Conn)
 	if !ok {
-		at.Socket, err = sock.Take(end)
+		if at.Socket, err = sock.Take(end); err == nil {
+			l.loop.sockets.Add(1)
+		}
 		return err
 	}
 	if at.Socket, err = c.Give(); err != nil {
@@ -99,6 +101,7 @@ func (d *loops) take(l *looped, at *side, end End) (err error) {
 		at.settled = true
 		return nil
 	}
+	l.loop.sockets.Add(1)
 	return c.Home().Depart(at.Socket)
 }
 

@@ -34,8 +34,8 @@ func TestLinksAreSpreadOverTheLoops(t *testing.T) {
 		rigs = append(rigs, s.join(t, e, Spec{}))
 	}
 	for i, lp := range e.loops.(*loops).all {
-		if got := lp.links.Load(); got != 3 {
-			t.Errorf("loop %d has %d links, want 3", i, got)
+		if got := lp.sockets.Load(); got != 6 {
+			t.Errorf("loop %d has %d sockets, want 6", i, got)
 		}
 	}
 	if got := runtime.NumGoroutine(); got > before {
@@ -44,10 +44,10 @@ func TestLinksAreSpreadOverTheLoops(t *testing.T) {
 	// Room on one loop is where the next link goes.
 	lp := e.loops.(*loops).all[4%3] // the fifth link's
 	rigs[4].over()
-	eventually(t, "a loop has room", func() bool { return lp.links.Load() == 2 })
+	eventually(t, "a loop has room", func() bool { return lp.sockets.Load() == 4 })
 	rigs[4] = s.join(t, e, Spec{})
-	if got := lp.links.Load(); got != 3 {
-		t.Errorf("the loop with the fewest links has %d, want 3", got)
+	if got := lp.sockets.Load(); got != 6 {
+		t.Errorf("the loop with the fewest links has %d sockets, want 6", got)
 	}
 	for _, r := range rigs {
 		r.over()

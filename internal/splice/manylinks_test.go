@@ -231,10 +231,10 @@ func newOpener(t *testing.T) opener {
 func (o opener) join(t *testing.T, e *Engine) *rig {
 	t.Helper()
 	r := &rig{t: t, engine: e, ended: make(chan Result, 1)}
-	spec := Spec{Done: func(res Result) {
+	spec := Spec{Owner: ownerFunc(func(res Result) {
 		r.calls.Add(1)
 		r.ended <- res
-	}}
+	})}
 	r.client, spec.Client = o.pair(t)
 	r.backend, spec.Backend = o.pair(t)
 	r.splice(spec)
@@ -269,7 +269,7 @@ func exchangeAll(rng *rand.Rand, links []*many) {
 func (m *many) check(sent, told *[2]Count) {
 	res := m.result()
 	if got := m.calls.Load(); got != 1 {
-		m.t.Errorf("%s: Done called %d times, want 1", m.parted.name, got)
+		m.t.Errorf("%s: Ended called %d times, want 1", m.parted.name, got)
 	}
 	if !slices.Contains(m.parted.causes, res.Cause) {
 		m.t.Errorf("%s: Cause = %q, want one of %v", m.parted.name, res.Cause, m.parted.causes)

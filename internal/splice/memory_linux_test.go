@@ -121,7 +121,7 @@ func TestIdleLinksHoldLittleMemory(t *testing.T) {
 		if fars[i].backend, err = sock.Take(farBackend); err != nil {
 			t.Fatal(err)
 		}
-		if err := e.Splice(Spec{Client: client, Backend: backend, Done: func(Result) {}}); err != nil {
+		if err := e.Splice(Spec{Client: client, Backend: backend, Owner: ownerFunc(func(Result) {})}); err != nil {
 			t.Fatal(err)
 		}
 		pass(fars[i].client, fars[i].backend, up)

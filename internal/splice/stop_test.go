@@ -32,7 +32,7 @@ func TestStopCutsOffWhatDoesNotAnswer(t *testing.T) {
 		}
 		for _, r := range silent {
 			if got := r.calls.Load(); got != 1 {
-				t.Errorf("Done called %d times when Stop returned, want 1", got)
+				t.Errorf("Ended called %d times when Stop returned, want 1", got)
 			}
 			checkCause(t, r.result(), Drained)
 		}
@@ -60,17 +60,17 @@ func TestStopWithoutDrainCutsOffIdleLinks(t *testing.T) {
 func TestStoppedEngineClosesWhatItIsGiven(t *testing.T) {
 	onEverySetup(t, func(t *testing.T, s setup) {
 		e := s.newEngine(t, Config{})
+		r, spec := s.pairs(t, e, Spec{})
 		if got := e.Stop(context.Background()); got != 0 {
 			t.Errorf("Stop without a link cut off %d, want 0", got)
 		}
-		r, spec := s.pairs(t, e, Spec{})
 		if err := e.Splice(spec); !errors.Is(err, ErrStopped) {
 			t.Errorf("Splice after Stop: %v, want %v", err, ErrStopped)
 		}
 		expectEnd(t, r.client)
 		expectEnd(t, r.backend)
 		if got := r.calls.Load(); got != 0 {
-			t.Errorf("Done called %d times, want 0", got)
+			t.Errorf("Ended called %d times, want 0", got)
 		}
 		if got, want := e.Stats(), (Stats{}); got != want {
 			t.Errorf("Stats = %+v, want %+v", got, want)
@@ -135,7 +135,7 @@ func TestStopAmidEverything(t *testing.T) {
 					defer func() {
 						for _, r := range rigs {
 							if got := r.calls.Load(); got != 1 {
-								t.Errorf("Done called %d times for a link, want 1", got)
+								t.Errorf("Ended called %d times for a link, want 1", got)
 							}
 							r.client.Close()
 							r.backend.Close()
