@@ -130,6 +130,16 @@ func (t *Tracker) Next(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// Left is how many bytes of the frame under way are still to come, all of them payload.
+func (t *Tracker) Left() uint64 { return t.left }
+
+// Skip follows the stream over n bytes, at most Left, without their being looked at.
+func (t *Tracker) Skip(n uint64) {
+	if t.left -= n; n > 0 && t.left == 0 {
+		t.frameEnds()
+	}
+}
+
 // header reads and checks the header at the start of p, and takes the status code of a Close
 // frame with it. It returns the header's size; the code is part of the payload.
 func (t *Tracker) header(p []byte) (size int, err error) {

@@ -79,7 +79,7 @@ func TestOthersAreServedWhileLinksAreFlooded(t *testing.T) {
 
 				if !tt.read {
 					// A buffer each way at most, and under TLS those of crypto/tls.
-					most := int64(tt.links * (2*largeBuffer + 128<<10))
+					most := int64(tt.links * (2*max(largeBuffer, scratchSize) + 128<<10))
 					if grown := int64(heapInUse()) - int64(before); grown > most {
 						t.Errorf("%d flooded links cost %d bytes of heap, want at most %d", tt.links, grown, most)
 					}

@@ -149,6 +149,15 @@ func (l *link) received(p *pipe, buf []byte, n int) (out []byte) {
 	return out
 }
 
+// skipped takes n bytes of p's that have passed unseen, as pipe.skip has them.
+func (l *link) skipped(p *pipe, n int) {
+	if pongs := p.pongs(); pongs != nil {
+		pongs.heard = l.watch.now
+	}
+	p.skip(n)
+	l.stir(p)
+}
+
 // stir notes that bytes of an end's own have passed, if they have.
 func (l *link) stir(p *pipe) {
 	if !p.stirred {

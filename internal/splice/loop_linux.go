@@ -35,6 +35,7 @@ type loop struct {
 	ready    []*looped // links with something left to read
 	turns    []*looped // empty: what ready was the last time, for its room
 	wheel    wheel
+	pipes    pipes
 	stopping bool
 
 	// Read and changed from anywhere.
@@ -143,6 +144,7 @@ func (lp *loop) shut() {
 	lp.mu.Unlock()
 	lp.readInbox()
 	lp.abort()
+	lp.pipes.close()
 	lp.sockets.Store(full)
 	lp.table.each(func(sl *slot) {
 		if c := sl.conn.Load(); c != nil && c.Home() == sock.Home(lp) {

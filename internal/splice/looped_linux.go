@@ -31,11 +31,9 @@ type vigil struct {
 // side is one end of a link.
 type side struct {
 	sock.Socket
-	from int32 // where in unsent it begins
 
-	// unsent is what the socket had no room for: while it is not empty, nothing is read for it.
-	// Nil, and no buffer, when there is none.
-	unsent *[]byte
+	// unsent is what the socket had no room for: while there is some, nothing is read for it.
+	unsent *unsent
 
 	// readable: there may be something to read. ended: an end or an error is among it, so that a
 	// short read does not mean that all has been read.
@@ -61,16 +59,8 @@ const (
 	byReset
 )
 
-const (
-	// scratchSize is what one read can bring.
-	scratchSize = headroom + 64<<10 + tailroom
-
-	// readsInRow is how often one link is read before the others have their turn.
-	readsInRow = 4
-)
-
-// unsentBuffers have room for all that one read can leave unsent.
-var unsentBuffers = bufferPool(scratchSize)
+// readsInRow is how often one link is read before the others have their turn.
+const readsInRow = 4
 
 // carry moves what can be moved of a link, both ways.
 func (lp *loop) carry(l *looped) {
@@ -88,6 +78,9 @@ func (lp *loop) pump(l *looped, p *pipe, src, dst *side) {
 	for range readsInRow {
 		if !src.readable || dst.unsent != nil || p.ended {
 			return
+		}
+		if p.skippable() >= moveLeast && lp.move(l, p, src, dst) {
+			continue
 		}
 		n, err := src.Read(room)
 		if err != nil {
@@ -125,23 +118,27 @@ func (lp *loop) write(l *looped, p *pipe, dst *side, out []byte) {
 		return
 	}
 	if dst.unsent != nil {
-		*dst.unsent = append(*dst.unsent, out...)
+		dst.unsent.append(out)
 		return
 	}
 	n, err := dst.Write(out)
 	switch {
 	case err == nil:
 	case err == sock.ErrAgain:
-		dst.unsent = unsentBuffers.Get().(*[]byte)
-		*dst.unsent = append((*dst.unsent)[:0], out[n:]...)
-		dst.from = 0
-		if !dst.writes {
-			// Room that has come meanwhile is told, too.
-			dst.writes = true
-			lp.WatchWrites(dst.Socket)
-		}
+		lp.stall(dst)
+		dst.unsent.append(out[n:])
 	default:
 		l.broke(p)
+	}
+}
+
+// stall makes an end one that has bytes unsent.
+func (lp *loop) stall(dst *side) {
+	dst.unsent = unsents.Get().(*unsent)
+	if !dst.writes {
+		// Room that has come meanwhile is told, too.
+		dst.writes = true
+		lp.WatchWrites(dst.Socket)
 	}
 }
 
@@ -151,12 +148,11 @@ func (lp *loop) flush(l *looped, dst *side) {
 	if dst == &l.client {
 		p = &l.toClient
 	}
-	n, err := dst.Write((*dst.unsent)[dst.from:])
-	dst.from += int32(n)
+	err := dst.unsent.send(dst.Socket)
 	if err == sock.ErrAgain {
 		return
 	}
-	dst.drop()
+	lp.drop(dst)
 	if err != nil {
 		l.broke(p)
 		return
@@ -167,14 +163,11 @@ func (lp *loop) flush(l *looped, dst *side) {
 	}
 }
 
-// drop gives the buffer of an end back.
-func (s *side) drop() {
+// drop gives back what an end holds for what is unsent.
+func (lp *loop) drop(s *side) {
 	if s.unsent != nil {
-		if cap(*s.unsent) == scratchSize {
-			*s.unsent = (*s.unsent)[:scratchSize]
-			unsentBuffers.Put(s.unsent)
-		}
-		s.unsent, s.from = nil, 0
+		lp.pipes.put(s.unsent.release())
+		s.unsent = nil
 	}
 }
 
@@ -322,7 +315,7 @@ func (lp *loop) finish(l *looped) {
 		lp.wheel.remove(&l.vigil.timer)
 	}
 	for _, s := range [2]*side{&l.client, &l.backend} {
-		s.drop()
+		lp.drop(s)
 		lp.closeEnd(s, false)
 	}
 	l.owner.Ended(l.result(time.Now()))

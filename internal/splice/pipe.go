@@ -11,6 +11,11 @@ import (
 const (
 	headroom = frame.MaxHead
 	tailroom = frame.MaxClose
+
+	// scratchSize is the buffer of a loop. A stream of 64 KiB messages costs 0.7 of the CPU that it does
+	// with half the size: fewer reads end right before a frame does. Twice the size gains no more, and
+	// what one read brings is what an end that takes nothing can cost.
+	scratchSize = headroom + 128<<10 + tailroom
 )
 
 // farewell is a Close frame that a pipe is to send at its next frame boundary.
@@ -105,6 +110,22 @@ func (p *pipe) pass(buf []byte, n int) (out []byte, err error) {
 		return p.appendClose(out), err
 	}
 	return p.bid(out), err
+}
+
+// skippable is how many of the bytes that come next pass whatever they are: payload of a frame whose
+// header has passed.
+func (p *pipe) skippable() uint64 {
+	if p.over || p.lost || p.heldSize > 0 {
+		return 0
+	}
+	return p.tracker.Left()
+}
+
+// skip notes that n bytes, at most skippable, have passed unseen.
+func (p *pipe) skip(n int) {
+	p.tracker.Skip(uint64(n))
+	p.bytes += uint64(n)
+	p.stirred = n > 0
 }
 
 // due reports whether a frame of the pipe's own, a Close or a Ping, is to be sent now.

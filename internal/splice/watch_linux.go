@@ -51,7 +51,7 @@ func (l *looped) flow(p *pipe, dst *side) flow {
 // still due.
 func (lp *loop) bury(l *looped, p *pipe, dead, other *side) {
 	lp.end(l, p, other, errBuried)
-	dead.drop()
+	lp.drop(dead)
 	l.broke(l.other(p))
 	lp.leave(l, dead, byReset)
 }
