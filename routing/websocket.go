@@ -20,6 +20,9 @@ type WebSocket struct {
 	MessageRate, MessageBurst int
 	RateBackend               bool
 
+	// RateWait has who sends more wait, where it is closed otherwise.
+	RateWait bool
+
 	// PingInterval is how long a client may be silent before it is sent a Ping. Zero means that none is
 	// sent. PingBackend pings backends, too.
 	PingInterval time.Duration
@@ -56,6 +59,7 @@ func (w *WebSocket) check() error {
 
 var (
 	validations = []option[bool]{{"on", false}, {"off", true}}
+	excesses    = []option[bool]{{"close", false}, {"wait", true}}
 	onOff       = []option[bool]{{"on", true}, {"off", false}}
 
 	webSocketKeys = schema[WebSocket]{
@@ -65,6 +69,7 @@ var (
 		count("message_rate", 1_000_000, "unlimited", func(w *WebSocket) *int { return &w.MessageRate }),
 		count("message_burst", 1_000_000, "auto", func(w *WebSocket) *int { return &w.MessageBurst }),
 		choice("rate_backend", onOff, func(w *WebSocket) *bool { return &w.RateBackend }),
+		choice("rate_excess", excesses, func(w *WebSocket) *bool { return &w.RateWait }),
 		durationOrOff("ping_interval", 0, func(w *WebSocket) *time.Duration { return &w.PingInterval }),
 		durationOrOff("pong_timeout", -1, func(w *WebSocket) *time.Duration { return &w.PongTimeout }),
 		choice("ping_backend", onOff, func(w *WebSocket) *bool { return &w.PingBackend }),

@@ -13,7 +13,7 @@ func PolicyOf(route *routing.Route) *splice.Policy {
 		Limits: frame.Limits{
 			MaxFrame: uint64(c.MaxFrame), MaxMessage: uint64(c.MaxMessage), Lenient: c.NoValidation,
 		},
-		MessageRate: float64(c.MessageRate), MessageBurst: c.MessageBurst, RateBackend: c.RateBackend,
+		MessageRate: float64(c.MessageRate), MessageBurst: c.MessageBurst, RateBackend: c.RateBackend, RateWait: c.RateWait,
 		IdleTimeout: c.IdleTimeout, MaxAge: c.MaxAge, StallTimeout: max(0, c.StallTimeout),
 	}
 	if c.PingInterval > 0 {

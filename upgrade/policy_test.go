@@ -19,11 +19,11 @@ func TestPolicyOfARoute(t *testing.T) {
 		{"the default", routing.WebSocket{StallTimeout: time.Minute, PongTimeout: 10 * time.Second},
 			&splice.Policy{StallTimeout: time.Minute}},
 		{"all", routing.WebSocket{
-			NoValidation: true, MaxFrame: 1, MaxMessage: 2, MessageRate: 3, MessageBurst: 4, RateBackend: true,
+			NoValidation: true, MaxFrame: 1, MaxMessage: 2, MessageRate: 3, MessageBurst: 4, RateBackend: true, RateWait: true,
 			PingInterval: 5, PongTimeout: 6, PingBackend: true, IdleTimeout: 7, MaxAge: 8, StallTimeout: 9,
 		}, &splice.Policy{
 			Limits:      frame.Limits{Lenient: true, MaxFrame: 1, MaxMessage: 2},
-			MessageRate: 3, MessageBurst: 4, RateBackend: true,
+			MessageRate: 3, MessageBurst: 4, RateBackend: true, RateWait: true,
 			PingInterval: 5, PongTimeout: 6, PingBackend: true, IdleTimeout: 7, MaxAge: 8, StallTimeout: 9,
 		}},
 		{"pings that need no answer", routing.WebSocket{PingInterval: 5, PongTimeout: -1, StallTimeout: -1}, &splice.Policy{PingInterval: 5}},

@@ -103,6 +103,8 @@ type driver interface {
 	drain()
 	// abort cuts all links off.
 	abort()
+	// each calls f with every link, as Engine.Links says.
+	each(f func(Live))
 	// stop ends what the driver itself runs. It carries no link any more.
 	stop()
 }

@@ -61,6 +61,21 @@ func (d *couples) abort() {
 	}
 }
 
+func (d *couples) each(f func(Live)) {
+	d.mu.Lock()
+	links := d.snapshotLocked()
+	d.mu.Unlock()
+	for _, c := range links {
+		c.mu.Lock()
+		live := c.link.live(c.owner)
+		over := c.pumps == 0
+		c.mu.Unlock()
+		if !over {
+			f(live)
+		}
+	}
+}
+
 func (d *couples) stop() {}
 
 func (d *couples) snapshotLocked() []*couple { return slices.Collect(maps.Keys(d.links)) }
@@ -93,6 +108,9 @@ type couple struct {
 
 	// By pipe: its pump is writing, and reads nothing meanwhile. Kept for a link with a watch only.
 	writing [2]atomic.Bool
+
+	// By pipe: wakes its pump when that waits for a token. Nil where no pump ever does.
+	nudges [2]chan struct{}
 }
 
 func newCouple(d *couples, s Spec) *couple {
@@ -103,6 +121,9 @@ func newCouple(d *couples, s Spec) *couple {
 	c.link.govern(s.Policy, d.engine.cfg.CloseTimeout, &d.engine.trips)
 	if c.link.unattended() {
 		c.link.attend(d.engine.cfg.CloseTimeout)
+	}
+	if s.Policy != nil && s.Policy.RateWait {
+		c.nudges = [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}
 	}
 	return c
 }
@@ -132,12 +153,9 @@ func (c *couple) pump(p *pipe, src, dst End, early []byte) {
 			n, err = src.Read(room)
 		}
 		woken := errors.Is(err, os.ErrDeadlineExceeded)
-		if out := c.received(p, *buf, n, woken); len(out) > 0 {
-			_, err := dst.Write(out)
-			c.writing[p.index()].Store(false)
-			if err != nil {
-				c.broke(p)
-			}
+		c.write(p, dst, c.received(p, *buf, n, woken))
+		for c.await(p) {
+			c.write(p, dst, c.resume(p, *buf))
 		}
 		if err != nil && !woken {
 			c.end(p, *buf, dst, err)
@@ -145,6 +163,47 @@ func (c *couple) pump(p *pipe, src, dst End, early []byte) {
 		}
 		buf = fit(buf, n, len(room))
 	}
+}
+
+// write writes what the link has let pass.
+func (c *couple) write(p *pipe, dst End, out []byte) {
+	if len(out) == 0 {
+		return
+	}
+	_, err := dst.Write(out)
+	c.writing[p.index()].Store(false)
+	if err != nil {
+		c.broke(p)
+	}
+}
+
+// await waits until what is kept of p's may go on; it reports whether there is something.
+func (c *couple) await(p *pipe) bool {
+	for {
+		c.mu.Lock()
+		c.link.tick(time.Now())
+		waiting := p.waiting()
+		if !waiting || p.resumable() || c.aborted {
+			aborted := c.aborted
+			c.mu.Unlock()
+			return waiting && !aborted
+		}
+		wait := time.NewTimer(time.Duration(p.watch.token(p) - p.watch.now))
+		c.mu.Unlock()
+		select {
+		case <-wait.C:
+		case <-c.nudges[p.index()]:
+		}
+		wait.Stop()
+	}
+}
+
+// resume tells the link that what it keeps of p's goes on.
+func (c *couple) resume(p *pipe, buf []byte) (out []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.link.tick(time.Now())
+	return c.passedLocked(p, c.link.resume(p, buf))
 }
 
 // received tells the link what p has read, and wakes the other pump if its pipe is due then.
@@ -156,7 +215,11 @@ func (c *couple) received(p *pipe, buf []byte, n int, woken bool) (out []byte) {
 		_ = c.source(p).SetReadDeadline(time.Time{})
 	}
 	c.link.tick(time.Now())
-	out = c.link.received(p, buf, n)
+	return c.passedLocked(p, c.link.received(p, buf, n))
+}
+
+// passedLocked sees to what follows from what has been read for p.
+func (c *couple) passedLocked(p *pipe, out []byte) []byte {
 	c.wakeLocked(c.link.other(p))
 	c.waitLocked()
 	if c.link.watch != nil {
@@ -210,6 +273,15 @@ func (c *couple) close(bye *farewell, cause Cause) {
 func (c *couple) wakeLocked(p *pipe) {
 	if p.due() && !p.ended {
 		_ = c.source(p).SetReadDeadline(time.Unix(1, 0))
+		c.nudge(p)
+	}
+}
+
+// nudge makes the pump of a pipe look whether it may go on.
+func (c *couple) nudge(p *pipe) {
+	select {
+	case c.nudges[p.index()] <- struct{}{}:
+	default: // it is nudged already, or never waits
 	}
 }
 
@@ -285,6 +357,8 @@ func (c *couple) abort() {
 	c.mu.Unlock()
 	sock.CloseNow(c.client)
 	sock.CloseNow(c.backend)
+	c.nudge(&c.link.toBackend)
+	c.nudge(&c.link.toClient)
 }
 
 // returned is the end of a pump, and with the second one the end of the link.
@@ -295,6 +369,9 @@ func (c *couple) returned() {
 	result := c.link.result(time.Now())
 	if last && c.timer != nil {
 		c.timer.Stop()
+	}
+	if last {
+		c.link.dropKept()
 	}
 	c.mu.Unlock()
 	if !last {

@@ -23,6 +23,8 @@ type heartbeat struct {
 	sent    moment // when
 	limit   moment // when the end is given up unless something comes
 	heard   moment // when something last came, a Pong of ours included
+
+	last time.Duration // the last round trip; zero before the first
 }
 
 func newHeartbeat(trips *roundTrips) *heartbeat {
@@ -62,7 +64,8 @@ func (h *heartbeat) ponged(now moment) {
 	h.heard, h.waiting = now, false
 	if h.timed {
 		h.timed = false
-		h.trips.add(time.Duration(now - h.sent))
+		h.last = time.Duration(now - h.sent)
+		h.trips.add(h.last)
 	}
 }
 

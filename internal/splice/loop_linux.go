@@ -312,6 +312,18 @@ func (lp *loop) each(f func(*looped)) {
 	})
 }
 
+// live is what is known of the links of the loop that have their client's socket in a piece of the
+// table; one whose client's is closed is about to end.
+func (lp *loop) live(piece *chunk) (found []Live) {
+	for i := range piece {
+		sl := &piece[i]
+		if l := sl.link.Load(); l != nil && l.loop == lp && sl == lp.table.number(l.client.Number()) {
+			found = append(found, l.live(l.owner))
+		}
+	}
+	return found
+}
+
 // drain closes every link. Those still to come see that the loop is draining.
 func (lp *loop) drain() {
 	lp.each(func(l *looped) { lp.close(l, goingAway, Drained) })

@@ -76,7 +76,17 @@ func (lp *loop) carry(l *looped) {
 func (lp *loop) pump(l *looped, p *pipe, src, dst *side) {
 	room := lp.scratch[headroom : len(lp.scratch)-tailroom]
 	for range readsInRow {
-		if !src.readable || dst.unsent != nil || p.ended {
+		if dst.unsent != nil || p.ended {
+			return
+		}
+		if p.waiting() {
+			if !p.resumable() {
+				return
+			}
+			lp.deliver(l, p, src, dst, l.resume(p, lp.scratch))
+			continue
+		}
+		if !src.readable {
 			return
 		}
 		if p.skippable() >= moveLeast && lp.move(l, p, src, dst) {
@@ -95,7 +105,7 @@ func (lp *loop) pump(l *looped, p *pipe, src, dst *side) {
 		}
 		lp.pass(l, p, src, dst, n)
 	}
-	if src.readable && !l.queued {
+	if (src.readable || p.waiting()) && !l.queued {
 		l.queued = true
 		lp.ready = append(lp.ready, l)
 	}
@@ -104,7 +114,11 @@ func (lp *loop) pump(l *looped, p *pipe, src, dst *side) {
 // pass passes on n bytes from src that stand in scratch, and the Close that they may call for on the
 // other pipe.
 func (lp *loop) pass(l *looped, p *pipe, src, dst *side, n int) {
-	if out := l.received(p, lp.scratch, n); len(out) > 0 {
+	lp.deliver(l, p, src, dst, l.received(p, lp.scratch, n))
+}
+
+func (lp *loop) deliver(l *looped, p *pipe, src, dst *side, out []byte) {
+	if len(out) > 0 {
 		lp.write(l, p, dst, out)
 	}
 	if other := l.other(p); other.bye != nil {
@@ -282,6 +296,7 @@ func (lp *loop) expired(l *looped) {
 	if l.waiting == open {
 		l.tick(lp.wheel.clock())
 		lp.patrol(l)
+		lp.carry(l) // what has waited for its time
 		return
 	}
 	cfg := lp.engine.cfg
@@ -311,6 +326,7 @@ func (lp *loop) finish(l *looped) {
 		return
 	}
 	l.finished = true
+	l.dropKept()
 	if l.vigil != nil {
 		lp.wheel.remove(&l.vigil.timer)
 	}

@@ -129,6 +129,25 @@ func (d *loops) abort() {
 	}
 }
 
+// each asks for the links of one piece of the table after the other.
+func (d *loops) each(f func(Live)) {
+	for _, lp := range d.all {
+		for i := 0; ; i++ {
+			piece := d.table.chunk(i)
+			if piece == nil {
+				break
+			}
+			found := make(chan []Live, 1)
+			if !lp.do(func() { found <- lp.live(piece) }) {
+				break
+			}
+			for _, live := range <-found {
+				f(live)
+			}
+		}
+	}
+}
+
 func (d *loops) stop() {
 	for _, lp := range d.all {
 		lp.do(func() { lp.stopping = true })

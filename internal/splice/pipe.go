@@ -79,6 +79,10 @@ func (p *pipe) pass(buf []byte, n int) (out []byte, err error) {
 		}
 		begins := p.watch != nil && !p.over && p.tracker.AtBoundary()
 		if begins && !p.watch.mayBegin(p, in[followed]) {
+			if p.watch.policy.RateWait {
+				p.watch.keep(p, in[followed:])
+				break
+			}
 			err = ErrMessageRate
 			p.lost = true
 			break

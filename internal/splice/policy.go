@@ -24,6 +24,11 @@ type Policy struct {
 	MessageBurst int
 	RateBackend  bool
 
+	// RateWait has a sender wait instead that has sent more messages: nothing more is read from it, and
+	// what has been read is kept, until the next may pass. What comes in a tenth of a second is the least
+	// for MessageBurst then, since that is how finely the loops tell the time.
+	RateWait bool
+
 	// IdleTimeout closes a link with 1001 on which no byte passes either way. Zero means never.
 	IdleTimeout time.Duration
 

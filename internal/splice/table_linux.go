@@ -58,22 +58,32 @@ func (t *table) at(s sock.Socket) *slot {
 
 // number is the slot of a descriptor's number, nil if there is none.
 func (t *table) number(n int) *slot {
-	chunks := t.chunks.Load()
-	if chunks == nil || n/chunkSize >= len(*chunks) {
+	if n < 0 {
 		return nil
 	}
-	return &(*chunks)[n/chunkSize][n%chunkSize]
+	if c := t.chunk(n / chunkSize); c != nil {
+		return &c[n%chunkSize]
+	}
+	return nil
+}
+
+// chunk is the one with an index, nil behind the last.
+func (t *table) chunk(i int) *chunk {
+	if chunks := t.chunks.Load(); chunks != nil && i < len(*chunks) {
+		return (*chunks)[i]
+	}
+	return nil
 }
 
 // each calls f with every slot.
 func (t *table) each(f func(*slot)) {
-	chunks := t.chunks.Load()
-	if chunks == nil {
-		return
-	}
-	for _, c := range *chunks {
-		for i := range c {
-			f(&c[i])
+	for i := 0; ; i++ {
+		c := t.chunk(i)
+		if c == nil {
+			return
+		}
+		for j := range c {
+			f(&c[j])
 		}
 	}
 }

@@ -9,9 +9,6 @@ import (
 	"wsproxy/internal/frame"
 )
 
-// ErrMessageRate is what a Result says of an end that sent more messages than its Policy allows.
-var ErrMessageRate = errors.New("more messages than allowed")
-
 // errBuried is why nothing more is read from an end that was given up.
 var errBuried = errors.New("given up")
 
@@ -44,6 +41,8 @@ type watch struct {
 	full   [2]moment     // by pipe: when its sender has all its tokens again
 	stalls [2]stall      // by pipe
 	beats  [2]*heartbeat // by pipe: the Pings that its sender answers, nil for none
+	kept   [2]kept       // by pipe
+	stayed bool          // something has been kept since patrol was called
 	leave  moment        // when the link is cut off after it has been asked to close; zero before
 }
 
@@ -88,9 +87,10 @@ func (l *link) tick(clock time.Time) {
 }
 
 // overlooks reports whether a driver is to call patrol now rather than when it was told to: at the
-// link's begin, and when a receiver that patrol does not know of stops taking what it is sent.
+// link's begin, when a sender has to wait, and when a receiver that patrol does not know of stops
+// taking what it is sent.
 func (w *watch) overlooks(backendWaits, clientWaits bool) bool {
-	return !w.begun || w.policy.StallTimeout > 0 &&
+	return !w.begun || w.stayed || w.policy.StallTimeout > 0 &&
 		(backendWaits && !w.stalls[0].on || clientWaits && !w.stalls[1].on)
 }
 
@@ -100,7 +100,7 @@ func (w *watch) overlooks(backendWaits, clientWaits bool) bool {
 // on a link need not touch it.
 func (l *link) patrol(toBackend, toClient flow) (order, moment) {
 	w, p := l.watch, l.watch.policy
-	w.begun = true
+	w.begun, w.stayed = true, false
 	switch {
 	case w.leave != 0:
 		if w.now >= w.leave {
@@ -124,11 +124,16 @@ func (l *link) patrol(toBackend, toClient flow) (order, moment) {
 		{&l.toClient, &l.toBackend, toClient.waits, BackendSilent},
 	} {
 		if h := end.to.pings(); h != nil {
-			due, dead := h.beat(p, w.now, end.blocked)
+			due, dead := h.beat(p, w.now, end.blocked || end.from.waiting())
 			if dead {
 				return l.bury(end.from, end.cause), never
 			}
 			next = min(next, due)
+		}
+	}
+	for _, waiting := range [2]*pipe{&l.toBackend, &l.toClient} {
+		if waiting.waiting() {
+			next = min(next, max(w.now, w.token(waiting)))
 		}
 	}
 	if p.StallTimeout <= 0 {
@@ -185,37 +190,4 @@ func (p *pipe) index() int {
 		return 0
 	}
 	return 1
-}
-
-// mayBegin reports whether p's sender has a token for the frame that begins with b: messages need
-// one, continuations and control frames do not.
-func (w *watch) mayBegin(p *pipe, b byte) bool {
-	if !w.rated(p, b) {
-		return true
-	}
-	return max(w.full[p.index()], w.now)+w.policy.each() <= w.now+w.policy.burst()
-}
-
-// took takes the token for the frame that begins with b.
-func (w *watch) took(p *pipe, b byte) {
-	if w.rated(p, b) {
-		full := &w.full[p.index()]
-		*full = max(*full, w.now) + w.policy.each()
-	}
-}
-
-func (w *watch) rated(p *pipe, b byte) bool {
-	return w.policy.MessageRate > 0 && (p.toBackend || w.policy.RateBackend) && frame.BeginsMessage(b)
-}
-
-// each is how long one token takes to come.
-func (p *Policy) each() moment { return max(1, moment(float64(time.Second)/p.MessageRate)) }
-
-// burst is how long all tokens take to come.
-func (p *Policy) burst() moment {
-	n := p.MessageBurst
-	if n <= 0 {
-		n = int(max(1, math.Ceil(p.MessageRate)))
-	}
-	return p.each() * moment(n)
 }

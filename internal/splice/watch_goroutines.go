@@ -36,6 +36,8 @@ func (c *couple) patrolLocked() {
 		c.link.cut()
 		sock.CloseNow(c.client)
 		sock.CloseNow(c.backend)
+		c.nudge(&c.link.toBackend)
+		c.nudge(&c.link.toClient)
 		return
 	case buryClient: // its pumps find it gone
 		sock.Cut(c.client)
