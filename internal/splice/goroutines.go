@@ -300,6 +300,11 @@ func (c *couple) waitLocked() {
 		return
 	}
 	c.waiting = s
+	if c.link.watch != nil {
+		c.link.watch.ending = true
+		c.nudge(&c.link.toBackend)
+		c.nudge(&c.link.toClient)
+	}
 	wait := c.driver.engine.cfg.CloseTimeout
 	if s == ending {
 		wait = c.driver.engine.cfg.FinTimeout

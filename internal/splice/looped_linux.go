@@ -105,7 +105,14 @@ func (lp *loop) pump(l *looped, p *pipe, src, dst *side) {
 		}
 		lp.pass(l, p, src, dst, n)
 	}
-	if (src.readable || p.waiting()) && !l.queued {
+	if src.readable || p.waiting() {
+		lp.queue(l)
+	}
+}
+
+// queue has the link carried again when the others have had their turn.
+func (lp *loop) queue(l *looped) {
+	if !l.queued {
 		l.queued = true
 		lp.ready = append(lp.ready, l)
 	}
@@ -267,6 +274,12 @@ func (lp *loop) settle(l *looped) {
 		}
 		lp.arm(l, wait)
 		l.vigil.since = lp.wheel.elapsed
+		if w := l.link.watch; w != nil {
+			w.ending = true
+			if l.toBackend.waiting() || l.toClient.waiting() {
+				lp.queue(l)
+			}
+		}
 	}
 	lp.watch(l)
 }

@@ -17,8 +17,12 @@ func (w *watch) mayBegin(p *pipe, b byte) bool {
 	return !w.rated(p, b) || w.token(p) <= w.now
 }
 
-// token is the moment from which p's sender has a token.
+// token is the moment from which p's sender has a token. Nobody waits for one any more when the link
+// is about to end.
 func (w *watch) token(p *pipe) moment {
+	if w.policy.RateWait && w.ending {
+		return w.now
+	}
 	return max(w.full[p.index()], w.now) + w.policy.each() - w.policy.burst()
 }
 

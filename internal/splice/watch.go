@@ -43,6 +43,7 @@ type watch struct {
 	beats  [2]*heartbeat // by pipe: the Pings that its sender answers, nil for none
 	kept   [2]kept       // by pipe
 	stayed bool          // something has been kept since patrol was called
+	ending bool          // the link is not open any more
 	leave  moment        // when the link is cut off after it has been asked to close; zero before
 }
 
