@@ -73,7 +73,7 @@ func TestDetach(t *testing.T) {
 			t.Errorf("what was detached reads %q, %v", b, err)
 		}
 		switch inner.(type) {
-		case *net.TCPConn, *tls.Conn:
+		case *net.TCPConn, *TLSConn:
 		default:
 			t.Errorf("Detach = %T", inner)
 		}

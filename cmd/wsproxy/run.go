@@ -133,7 +133,7 @@ func (p *proxy) table(cfg *routing.Config) (*routing.Table, error) {
 
 // listen opens one listener. Its errors say what the user can do.
 func listen(cfg *routing.Config, l routing.Listener, log *slog.Logger) (*tlsterm.Listener, error) {
-	c := tlsterm.Config{HandshakeTimeout: cfg.Timeouts.TLSHandshake, Log: log}
+	c := tlsterm.Config{HandshakeTimeout: cfg.Timeouts.TLSHandshake, KeepTLS: cfg.Engine == "goroutines", Log: log}
 	if l.TLS != nil {
 		var err error
 		if c.Certs, err = certs(l.TLS); err != nil {

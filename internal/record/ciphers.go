@@ -67,6 +67,9 @@ func (i *suiteInfo) expansion() int {
 	return tagSize
 }
 
+// Knows reports whether the record layer knows a cipher suite, as crypto/tls numbers them.
+func Knows(id uint16) bool { return suiteOf(id) != 0 }
+
 func suiteOf(id uint16) suite {
 	for i, known := range suites {
 		if id != 0 && (id == known.ids[0] || id == known.ids[1]) {

@@ -100,6 +100,14 @@ func (s *Session) Version() uint16 { return s.suite.version() }
 // only, it is the one with RSA.
 func (s *Session) Suite() uint16 { return suites[s.suite].ids[0] }
 
+// Overhead is how much longer than its content a record is behind its header, padding aside.
+func (s *Session) Overhead() int {
+	if s.is13() {
+		return 1 + tagSize // the type is inside
+	}
+	return suites[s.suite].expansion()
+}
+
 // ReceivedClose reports whether the other side's close_notify has been opened.
 func (s *Session) ReceivedClose() bool { return s.flags&ended != 0 }
 

@@ -1,0 +1,428 @@
+package tlsterm
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"wsproxy/internal/record"
+	"wsproxy/internal/sock"
+)
+
+// TLSConn is a TLS connection whose handshake crypto/tls has made and whose data the record layer
+// carries, as a blocking net.Conn. Idle, also while Read waits, it holds no buffer. Read and Write may
+// go on concurrently; deadlines are the TCP connection's.
+//
+// An end of the TCP connection without close_notify reads as io.EOF for a server, as crypto/tls has
+// it, and as record.ErrTruncated for a client: what a backend sends may end with the connection.
+type TLSConn struct {
+	// Fixed at creation.
+	tcp    *net.TCPConn
+	client bool
+
+	closed atomic.Bool
+
+	mu      sync.Mutex // guards session; nobody waits for anything under it
+	session record.Session
+
+	reading sync.Mutex // held by Read; guards what follows
+	raw     part       // read and not opened: whole records, and a part of one
+	plain   part       // opened and not read
+
+	writing  sync.Mutex // held by Write; guards what follows
+	writeErr error      // once a write has failed, the other side has a part of a record
+}
+
+// errShutdown is Write's answer behind CloseWrite.
+var errShutdown = errors.New("tls connection closed for writing")
+
+// closeTimeout bounds how long CloseWrite waits for room.
+const closeTimeout = 5 * time.Second
+
+// Client shakes hands with a backend over conn, within timeout, and owns conn from the call on; on an
+// error it is closed. Of cfg, which is not changed, a ClientSessionCache and a KeyLogWriter are not
+// used. Whoever wants to see the backend's certificates sets VerifyConnection.
+func Client(conn *net.TCPConn, cfg *tls.Config, timeout time.Duration) (*TLSConn, State, error) {
+	c := &TLSConn{tcp: conn, client: true}
+	_ = conn.SetDeadline(time.Now().Add(timeout))
+	s := newShaking(conn)
+	defer s.release()
+	state, err := c.shake(s, tls.Client(s, s.clientConfig(cfg)))
+	if err == nil {
+		err = conn.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		c.Close()
+		return nil, State{}, err
+	}
+	return c, state, nil
+}
+
+// accept shakes hands with a client; cfg is serverConfig's. Until then nothing can be read or
+// written.
+func (c *TLSConn) accept(cfg *tls.Config) (State, error) {
+	s := newShaking(c.tcp)
+	defer s.release()
+	return c.shake(s, tls.Server(s, cfg))
+}
+
+func (c *TLSConn) shake(s *shaking, over *tls.Conn) (State, error) {
+	session, read, state, err := s.shake(over, c.client)
+	if err != nil {
+		return State{}, err
+	}
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() {
+		return State{}, net.ErrClosed
+	}
+	c.session = session
+	c.raw.keep(read)
+	return state, nil
+}
+
+// Read reads data.
+func (c *TLSConn) Read(p []byte) (n int, err error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if n = c.plain.take(p); n > 0 {
+		return n, nil
+	}
+	if startsWhole(c.raw.bytes()) {
+		if n, err = c.open(p, nil); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	for {
+		if err := c.readable(); err != nil {
+			return 0, err
+		}
+		// What comes is read into p, which the caller holds anyway while nothing comes.
+		size, readErr := c.tcp.Read(p[:min(len(p), record.MaxRecord)])
+		if size > 0 {
+			if n, err = c.open(p, p[:size]); n > 0 || err != nil {
+				return n, err
+			}
+		}
+		if readErr != nil {
+			return 0, c.ended(readErr)
+		}
+	}
+}
+
+// readable gives what has ended the receiving direction.
+func (c *TLSConn) readable() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() {
+		return net.ErrClosed
+	}
+	return c.session.Err()
+}
+
+// ended is the error for one of the TCP connection.
+func (c *TLSConn) ended(err error) error {
+	switch {
+	case err != io.EOF:
+		return err
+	case len(c.raw.bytes()) > 0:
+		return io.ErrUnexpectedEOF
+	case c.client:
+		return record.ErrTruncated
+	}
+	return io.EOF
+}
+
+// open opens what raw and more hold, and gives into p what fits. more may be a part of p. An error
+// comes again on the next call when there is data before it.
+func (c *TLSConn) open(p, more []byte) (n int, err error) {
+	in := recordBuffers.Get().(*[]byte)
+	defer recordBuffers.Put(in)
+	from := append(append((*in)[:0], c.raw.bytes()...), more...)
+	c.raw.drop()
+	out, used, err := c.unseal(p[:0], from)
+	if len(out) == 0 && err == nil && startsWhole(from[used:]) {
+		// p is too small for the record.
+		var step int
+		c.plain.buf = partBuffers.Get().(*[]byte)
+		out, step, err = c.unseal((*c.plain.buf)[:0], from[used:])
+		used += step
+		c.plain.from, c.plain.to = 0, len(out)
+		out = p[:c.plain.take(p)]
+	}
+	c.raw.keep(from[used:])
+	if len(out) > 0 {
+		return len(out), nil
+	}
+	return 0, err
+}
+
+// startsWhole reports whether b begins with a whole record.
+func startsWhole(b []byte) bool {
+	size := record.RecordSize(b)
+	return size > 0 && size <= len(b)
+}
+
+func (c *TLSConn) unseal(dst, src []byte) (out []byte, n int, err error) {
+	c.mu.Lock()
+	if c.closed.Load() {
+		c.mu.Unlock()
+		return dst, 0, net.ErrClosed
+	}
+	ciphers := cipherPool.Get().(*record.Ciphers)
+	out, n, err = c.session.Open(ciphers, dst, src)
+	cipherPool.Put(ciphers)
+	c.mu.Unlock()
+	if err != nil {
+		c.sendAlert()
+	}
+	return out, n, err
+}
+
+// sendAlert sends the alert that a violation calls for if there is room for it. When somebody writes
+// just now, Write does it.
+func (c *TLSConn) sendAlert() {
+	if c.writing.TryLock() {
+		c.sendAlertLocked()
+		c.writing.Unlock()
+	}
+}
+
+// sendAlertLocked is sendAlert with writing held. A KeyUpdate that is due goes with the next Write.
+func (c *TLSConn) sendAlertLocked() {
+	var room [record.MaxDue]byte
+	c.mu.Lock()
+	alert := room[:0]
+	if _, failed := c.session.Err().(*record.AlertError); failed && c.session.Due() {
+		ciphers := cipherPool.Get().(*record.Ciphers)
+		alert = c.session.AppendDue(ciphers, alert)
+		cipherPool.Put(ciphers)
+	}
+	c.mu.Unlock()
+	if len(alert) > 0 && c.writeErr == nil {
+		sock.TryWrite(c.tcp, alert)
+	}
+}
+
+// Write writes data. After an error, a deadline's too, nothing can be written any more.
+func (c *TLSConn) Write(p []byte) (n int, err error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	defer c.sendAlertLocked()
+	buf := recordBuffers.Get().(*[]byte)
+	defer recordBuffers.Put(buf)
+	for {
+		part := p[n:min(len(p), n+writeSize)]
+		if err := c.send(func(ciphers *record.Ciphers) []byte {
+			return c.session.Seal(ciphers, (*buf)[:0], part)
+		}); err != nil {
+			return n, err
+		}
+		if n += len(part); n == len(p) {
+			return n, nil
+		}
+	}
+}
+
+// send writes what seal makes, with writing held.
+func (c *TLSConn) send(seal func(*record.Ciphers) []byte) error {
+	if c.writeErr != nil {
+		return c.writeErr
+	}
+	c.mu.Lock()
+	err := c.writableLocked()
+	var records []byte
+	if err == nil {
+		ciphers := cipherPool.Get().(*record.Ciphers)
+		records = seal(ciphers)
+		cipherPool.Put(ciphers)
+	}
+	c.mu.Unlock()
+	if err != nil || len(records) == 0 {
+		return err
+	}
+	_, c.writeErr = c.tcp.Write(records)
+	return c.writeErr
+}
+
+// writableLocked gives what keeps data from being written, with mu held.
+func (c *TLSConn) writableLocked() error {
+	if c.closed.Load() {
+		return net.ErrClosed
+	}
+	if err := c.session.Err(); err != nil && err != io.EOF {
+		return err
+	}
+	if c.session.SentClose() {
+		return errShutdown
+	}
+	return nil
+}
+
+// CloseWrite sends close_notify: the other side may go on, nothing more can be written. The TCP
+// connection stays as it is, as with crypto/tls. Like there, a write deadline is set and taken away.
+func (c *TLSConn) CloseWrite() error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_ = c.tcp.SetWriteDeadline(time.Now().Add(closeTimeout))
+	err := c.send(func(ciphers *record.Ciphers) []byte { return c.session.AppendCloseNotify(ciphers, nil) })
+	_ = c.tcp.SetWriteDeadline(time.Time{})
+	if errors.Is(err, errShutdown) {
+		return nil
+	}
+	return err
+}
+
+// Close closes the connection and forgets its keys. A close_notify goes before it if nobody writes
+// just now and there is room for it.
+func (c *TLSConn) Close() error {
+	if c.closed.Swap(true) {
+		return net.ErrClosed
+	}
+	if c.writing.TryLock() {
+		c.sendCloseNotifyLocked()
+		c.writing.Unlock()
+	}
+	err := c.tcp.Close()
+	c.mu.Lock()
+	c.session.Wipe()
+	c.mu.Unlock()
+	return err
+}
+
+// sendCloseNotifyLocked sends a close_notify if there is room, with writing held.
+func (c *TLSConn) sendCloseNotifyLocked() {
+	var room [record.MaxDue]byte
+	c.mu.Lock()
+	ciphers := cipherPool.Get().(*record.Ciphers)
+	bye := c.session.AppendCloseNotify(ciphers, room[:0])
+	cipherPool.Put(ciphers)
+	c.mu.Unlock()
+	if len(bye) > 0 && c.writeErr == nil {
+		sock.TryWrite(c.tcp, bye)
+	}
+}
+
+// Detached is a TLSConn taken apart.
+type Detached struct {
+	TCP     *net.TCPConn
+	Session record.Session
+
+	// Plain is what was opened and not read, the first data there is. Raw is what was read and not
+	// opened behind it: whole records and a part of one. Either is nil when there is none, and smaller
+	// than record.MaxRecord.
+	Plain, Raw []byte
+}
+
+// Detach takes the connection apart; the caller owns the parts, and the TLSConn is as good as closed.
+// Nobody may read or write meanwhile. It fails with what has ended the connection for good: a
+// violation, a failed write, or Close.
+func (c *TLSConn) Detach() (d Detached, err error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() {
+		return Detached{}, net.ErrClosed
+	}
+	if c.writeErr != nil {
+		return Detached{}, c.writeErr
+	}
+	if err := c.session.Err(); err != nil && err != io.EOF {
+		return Detached{}, err
+	}
+	c.closed.Store(true)
+	d = Detached{TCP: c.tcp, Session: c.session, Plain: bytes.Clone(c.plain.bytes()), Raw: bytes.Clone(c.raw.bytes())}
+	c.session.Wipe()
+	c.plain.drop()
+	c.raw.drop()
+	return d, nil
+}
+
+// NetConn is the TCP connection below.
+func (c *TLSConn) NetConn() net.Conn { return c.tcp }
+
+// LocalAddr is the TCP connection's.
+func (c *TLSConn) LocalAddr() net.Addr { return c.tcp.LocalAddr() }
+
+// RemoteAddr is the TCP connection's.
+func (c *TLSConn) RemoteAddr() net.Addr { return c.tcp.RemoteAddr() }
+
+// SetDeadline sets the TCP connection's.
+func (c *TLSConn) SetDeadline(t time.Time) error { return c.tcp.SetDeadline(t) }
+
+// SetReadDeadline sets the TCP connection's; Read goes on after one has passed.
+func (c *TLSConn) SetReadDeadline(t time.Time) error { return c.tcp.SetReadDeadline(t) }
+
+// SetWriteDeadline sets the TCP connection's.
+func (c *TLSConn) SetWriteDeadline(t time.Time) error { return c.tcp.SetWriteDeadline(t) }
+
+// part is bytes between two calls of Read, in a pooled buffer while there are some.
+type part struct {
+	buf      *[]byte
+	from, to int
+}
+
+func (b *part) bytes() []byte {
+	if b.buf == nil {
+		return nil
+	}
+	return (*b.buf)[b.from:b.to]
+}
+
+// keep keeps p, in place of what there was, record.MaxRecord bytes at most.
+func (b *part) keep(p []byte) {
+	if len(p) == 0 {
+		b.drop()
+		return
+	}
+	if b.buf == nil {
+		b.buf = partBuffers.Get().(*[]byte)
+	}
+	b.from, b.to = 0, copy(*b.buf, p)
+}
+
+// take moves the first bytes into p.
+func (b *part) take(p []byte) (n int) {
+	n = copy(p, b.bytes())
+	if b.from += n; b.from == b.to {
+		b.drop()
+	}
+	return n
+}
+
+func (b *part) drop() {
+	if b.buf != nil {
+		partBuffers.Put(b.buf)
+		*b = part{}
+	}
+}
+
+// writeSize is how much data goes into one write to the TCP connection.
+const writeSize = 32 << 10
+
+var (
+	// partBuffers hold one record, sealed or opened.
+	partBuffers = sync.Pool{New: func() any { b := make([]byte, record.MaxRecord); return &b }}
+
+	// recordBuffers hold what is written at once, and what one read can bring beside a part of a record.
+	recordBuffers = sync.Pool{New: func() any {
+		b := make([]byte, max(record.SealedSize(writeSize), 2*record.MaxRecord))
+		return &b
+	}}
+
+	// cipherPool is for blocking connections, which have no goroutine of their own to keep ciphers for.
+	cipherPool = sync.Pool{New: func() any { return record.NewCiphers(64) }}
+)
