@@ -150,7 +150,7 @@ func (c *TLSConn) open(p, more []byte) (n int, err error) {
 	defer recordBuffers.Put(in)
 	from := append(append((*in)[:0], c.raw.bytes()...), more...)
 	c.raw.drop()
-	out, used, err := c.unseal(p[:0], from)
+	out, used, err := c.unseal(p[:0:len(p)], from) // what stands behind p is not ours
 	if len(out) == 0 && err == nil && startsWhole(from[used:]) {
 		// p is too small for the record.
 		var step int
