@@ -200,16 +200,17 @@ func (c *TLSConn) sendAlert() {
 
 // sendAlertLocked is sendAlert with writing held. A KeyUpdate that is due goes with the next Write.
 func (c *TLSConn) sendAlertLocked() {
-	var room [record.MaxDue]byte
 	c.mu.Lock()
-	alert := room[:0]
-	if _, failed := c.session.Err().(*record.AlertError); failed && c.session.Due() {
-		ciphers := cipherPool.Get().(*record.Ciphers)
-		alert = c.session.AppendDue(ciphers, alert)
-		cipherPool.Put(ciphers)
+	_, failed := c.session.Err().(*record.AlertError)
+	if failed = failed && c.session.Due(); !failed {
+		c.mu.Unlock()
+		return
 	}
+	ciphers := cipherPool.Get().(*record.Ciphers)
+	alert := c.session.AppendDue(ciphers, nil)
+	cipherPool.Put(ciphers)
 	c.mu.Unlock()
-	if len(alert) > 0 && c.writeErr == nil {
+	if c.writeErr == nil {
 		sock.TryWrite(c.tcp, alert)
 	}
 }
@@ -302,10 +303,9 @@ func (c *TLSConn) Close() error {
 
 // sendCloseNotifyLocked sends a close_notify if there is room, with writing held.
 func (c *TLSConn) sendCloseNotifyLocked() {
-	var room [record.MaxDue]byte
 	c.mu.Lock()
 	ciphers := cipherPool.Get().(*record.Ciphers)
-	bye := c.session.AppendCloseNotify(ciphers, room[:0])
+	bye := c.session.AppendCloseNotify(ciphers, nil)
 	cipherPool.Put(ciphers)
 	c.mu.Unlock()
 	if len(bye) > 0 && c.writeErr == nil {

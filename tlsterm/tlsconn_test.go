@@ -1,0 +1,469 @@
+package tlsterm
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"wsproxy/internal/record"
+)
+
+// ourPair is a connection with the record layer on both sides.
+func ourPair(t testing.TB) (server, client *TLSConn) {
+	t.Helper()
+	near, far := tcpPair(t)
+	server = &TLSConn{tcp: near}
+	accepted := make(chan error, 1)
+	go func() {
+		_, err := server.accept(serverConfig(serverTLS()))
+		accepted <- err
+	}()
+	client, _, err := Client(far, clientTLS(), hung)
+	if err := errors.Join(err, <-accepted); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close(); client.Close() })
+	for _, c := range []*TLSConn{server, client} {
+		_ = c.SetDeadline(time.Now().Add(hung))
+	}
+	return server, client
+}
+
+// updateKey sends a KeyUpdate.
+func (c *TLSConn) updateKey(request bool) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.send(func(ciphers *record.Ciphers) []byte { return c.session.AppendKeyUpdate(ciphers, nil, request) })
+}
+
+// updating changes its key before each write.
+type updating struct {
+	*TLSConn
+	request bool
+}
+
+func (c *updating) Write(p []byte) (int, error) {
+	c.request = !c.request
+	if err := c.updateKey(c.request); err != nil {
+		return 0, err
+	}
+	return c.TLSConn.Write(p)
+}
+
+// Both sides read and write at once, and change their keys and have them changed.
+func TestConcurrentReadWriteAndKeyUpdate(t *testing.T) {
+	server, client := ourPair(t)
+	keys := [...]record.Session{server.session, client.session}
+	exchange(t, 7, &updating{TLSConn: server}, &updating{TLSConn: client})
+	if server.session == keys[0] || client.session == keys[1] {
+		t.Error("the keys have not changed")
+	}
+}
+
+func TestReadDeadlineIsNoEnd(t *testing.T) {
+	server, client := ourPair(t)
+	past := func() {
+		t.Helper()
+		_ = server.SetReadDeadline(time.Unix(1, 0))
+		if n, err := server.Read(make([]byte, 10)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Read = %d, %v, want a deadline", n, err)
+		}
+		_ = server.SetReadDeadline(time.Now().Add(hung))
+	}
+	past()
+	// A record that comes in two parts, with a deadline between them.
+	ciphers := record.NewCiphers(2)
+	wire := client.session.Seal(ciphers, nil, []byte("hello"))
+	if _, err := client.tcp.Write(wire[:9]); err != nil {
+		t.Fatal(err)
+	}
+	_ = server.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	if n, err := server.Read(make([]byte, 10)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Read = %d, %v of a part of a record, want a deadline", n, err)
+	}
+	past()
+	if _, err := client.tcp.Write(wire[9:]); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 5)
+	if _, err := io.ReadFull(server, b); err != nil || string(b) != "hello" {
+		t.Errorf("read %q, %v", b, err)
+	}
+}
+
+func TestTruncation(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		tail   int // bytes of a record at the end
+		client bool
+		want   error
+	}{
+		{"at a server, between records", 0, false, io.EOF},
+		{"at a client, between records", 0, true, record.ErrTruncated},
+		{"at a server, inside a record", 10, false, io.ErrUnexpectedEOF},
+		{"at a client, inside a header", 3, true, io.ErrUnexpectedEOF},
+	} {
+		from, to := ourPair(t)
+		if !tt.client {
+			from, to = to, from
+		}
+		ciphers := record.NewCiphers(2)
+		wire := from.session.Seal(ciphers, nil, []byte("all"))
+		wire = append(wire, from.session.Seal(ciphers, nil, []byte("and more"))[:tt.tail]...)
+		if _, err := from.tcp.Write(wire); err != nil {
+			t.Fatal(err)
+		}
+		from.tcp.Close()
+		got, err := []byte(nil), error(nil)
+		for room := make([]byte, 100); err == nil; {
+			var n int
+			n, err = to.Read(room)
+			got = append(got, room[:n]...)
+		}
+		if string(got) != "all" || err != tt.want {
+			t.Errorf("%s: %q and %v, want %v", tt.name, got, err, tt.want)
+		}
+	}
+}
+
+func TestHalfClose(t *testing.T) {
+	roles(t, func(t *testing.T, weAreClient bool) {
+		ours, _, theirs := shakeBoth(t, weAreClient, serverTLS(), clientTLS())
+		if err := ours.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if err := ours.CloseWrite(); err != nil {
+			t.Errorf("CloseWrite again: %v", err)
+		}
+		if _, err := ours.Write([]byte("x")); !errors.Is(err, errShutdown) {
+			t.Errorf("Write behind CloseWrite: %v, want %v", err, errShutdown)
+		}
+		if b, err := io.ReadAll(theirs); len(b) > 0 || err != nil {
+			t.Errorf("the other side reads %q, %v, want the end", b, err)
+		}
+		if _, err := io.WriteString(theirs, "answer"); err != nil {
+			t.Fatal(err)
+		}
+		if err := theirs.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(ours); string(b) != "answer" || err != nil {
+			t.Errorf("read %q, %v behind our end", b, err)
+		}
+	})
+}
+
+func TestCloseSendsCloseNotify(t *testing.T) {
+	ours, _, theirs := shakeBoth(t, false, serverTLS(), clientTLS())
+	if _, err := io.WriteString(ours, "bye"); err != nil {
+		t.Fatal(err)
+	}
+	if err := ours.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := ours.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Close again: %v", err)
+	}
+	var raw bytes.Buffer
+	if _, err := io.Copy(&raw, theirs.NetConn()); err != nil {
+		t.Fatal(err)
+	}
+	records := 0
+	for b := raw.Bytes(); len(b) > 0; records++ {
+		b = b[record.RecordSize(b):]
+	}
+	if records != 2 {
+		t.Errorf("%d records, want data and close_notify", records)
+	}
+	for name, err := range map[string]error{
+		"Read":       func() error { _, err := ours.Read(make([]byte, 1)); return err }(),
+		"Write":      func() error { _, err := ours.Write([]byte("x")); return err }(),
+		"CloseWrite": ours.CloseWrite(),
+		"Detach":     func() error { _, err := ours.Detach(); return err }(),
+	} {
+		if !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s of a closed connection: %v", name, err)
+		}
+	}
+	if ours.session != (record.Session{}) {
+		t.Error("keys are left of a closed connection")
+	}
+}
+
+// Somebody who takes nothing does not keep us from closing.
+func TestCloseDoesNotWait(t *testing.T) {
+	server, _ := ourPair(t)
+	_ = server.SetDeadline(time.Time{})
+	data := make([]byte, 1<<20)
+	_ = server.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	for {
+		if _, err := server.Write(data); err != nil {
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	_ = server.SetWriteDeadline(time.Time{})
+	if _, err := server.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Write behind a part of a record: %v, want the error again", err)
+	}
+	closed := make(chan struct{})
+	go func() { server.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(closeTimeout / 2):
+		t.Error("Close waits")
+	}
+
+	server, _ = ourPair(t)
+	_ = server.SetDeadline(time.Time{})
+	ended := make(chan error, 2)
+	go func() {
+		for {
+			if _, err := server.Write(data); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	go func() { _, err := server.Read(make([]byte, 1)); ended <- err }()
+	for server.writing.TryLock() { // until Write is under way
+		server.writing.Unlock()
+		runtime.Gosched()
+	}
+	server.Close()
+	for range 2 {
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read or Write of a connection that was closed: %v", err)
+		}
+	}
+}
+
+func TestViolationIsAnswered(t *testing.T) {
+	roles(t, func(t *testing.T, weAreClient bool) {
+		ours, _, theirs := shakeBoth(t, weAreClient, serverTLS(), clientTLS())
+		garbage := append([]byte{23, 3, 3, 0, 100}, make([]byte, 100)...)
+		if _, err := theirs.NetConn().Write(garbage); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := ours.Read(make([]byte, 1)); !errors.Is(err, tls.AlertError(20)) {
+				t.Errorf("Read = %v, want bad_record_mac", err)
+			}
+		}
+		if _, err := theirs.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "bad record MAC") {
+			t.Errorf("the other side reads %v, want the alert", err)
+		}
+		if _, err := ours.Write([]byte("x")); !errors.Is(err, tls.AlertError(20)) {
+			t.Errorf("Write = %v, want bad_record_mac", err)
+		}
+		if _, err := ours.Detach(); !errors.Is(err, tls.AlertError(20)) {
+			t.Errorf("Detach = %v, want bad_record_mac", err)
+		}
+	})
+}
+
+func TestNothingBeforeTheHandshake(t *testing.T) {
+	near, _ := tcpPair(t)
+	c := &TLSConn{tcp: near}
+	if _, err := c.Read(make([]byte, 1)); err != record.ErrNoKeys {
+		t.Errorf("Read: %v", err)
+	}
+	if _, err := c.Write([]byte("x")); err != record.ErrNoKeys {
+		t.Errorf("Write: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// What is taken apart gives the rest of the stream, wherever it stood.
+func TestDetachKeepsTheStream(t *testing.T) {
+	for _, read := range []int{0, 1, 10000, 16384, 16385, 30000} {
+		server, client := ourPair(t)
+		data := bytes.Repeat([]byte("0123456789abcdef"), 4000)
+		sent := make(chan error, 1)
+		go func() {
+			_, err := client.Write(data)
+			sent <- errors.Join(err, client.CloseWrite())
+		}()
+		got := make([]byte, read)
+		for n := 0; n < read; {
+			step, err := server.Read(got[n:min(read, n+9000)])
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += step
+		}
+		d, err := server.Detach()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Plain) > record.MaxRecord || len(d.Raw) > record.MaxRecord {
+			t.Errorf("%d bytes opened and %d raw are kept", len(d.Plain), len(d.Raw))
+		}
+		if server.session != (record.Session{}) || server.Close() != net.ErrClosed {
+			t.Error("the connection is not as good as closed")
+		}
+		got = append(got, d.Plain...)
+		ciphers, room, raw := record.NewCiphers(2), make([]byte, 0, record.MaxOpened), d.Raw
+		for err == nil {
+			out, n, openErr := d.Session.Open(ciphers, room, raw)
+			got, raw, err = append(got, out...), raw[n:], openErr
+			if n == 0 && err == nil {
+				more := make([]byte, 5000)
+				var size int
+				size, err = d.TCP.Read(more)
+				raw = append(raw, more[:size]...)
+			}
+		}
+		if err != io.EOF || !d.Session.ReceivedClose() || !bytes.Equal(got, data) {
+			t.Errorf("behind %d bytes: %d of %d in all, or others, %v", read, len(got), len(data), err)
+		}
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+		// And the other way.
+		if _, err := d.TCP.Write(d.Session.AppendCloseNotify(ciphers, d.Session.Seal(ciphers, nil, []byte("answer")))); err != nil {
+			t.Error(err)
+		}
+		if b, err := io.ReadAll(client); string(b) != "answer" || err != nil {
+			t.Errorf("the client reads %q, %v", b, err)
+		}
+		d.TCP.Close()
+	}
+}
+
+// idle makes n connections over which 20 KB have passed each way, with all ends blocked in a read of
+// few bytes, and returns the heap that one end takes.
+func idle(t testing.TB, n int, pair func() (a, b net.Conn)) (perEnd uint64) {
+	heap := func() uint64 {
+		for range 3 {
+			runtime.GC() // pools keep what they have for two of them
+		}
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	ends := make([]net.Conn, 0, 2*n)
+	for range n {
+		a, b := pair()
+		for _, way := range [][2]net.Conn{{a, b}, {b, a}} {
+			if _, err := way[0].Write(make([]byte, 20<<10)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(way[1], make([]byte, 20<<10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ends = append(ends, a, b)
+	}
+	var blocked, returned sync.WaitGroup
+	for _, end := range ends {
+		blocked.Add(1)
+		returned.Go(func() {
+			var room [64]byte
+			blocked.Done()
+			_, _ = end.Read(room[:])
+		})
+	}
+	blocked.Wait()
+	perEnd = (heap() - before) / uint64(len(ends))
+	for _, end := range ends {
+		end.Close()
+	}
+	returned.Wait()
+	return perEnd
+}
+
+// idlePairs are connections as idle wants them.
+func idlePairs(t testing.TB) map[string]func() (a, b net.Conn) {
+	return map[string]func() (a, b net.Conn){
+		"TCP":     func() (a, b net.Conn) { return tcpPair(t) },
+		"records": func() (a, b net.Conn) { return ourPair(t) },
+		"crypto/tls": func() (a, b net.Conn) {
+			near, far := tcpPair(t)
+			server, client := tls.Server(near, serverTLS()), tls.Client(far, clientTLS())
+			shaken := make(chan error, 1)
+			go func() { shaken <- server.Handshake() }()
+			if err := errors.Join(client.Handshake(), <-shaken); err != nil {
+				t.Fatal(err)
+			}
+			return server, client
+		},
+	}
+}
+
+func TestIdleConnectionIsSmall(t *testing.T) {
+	const most = 3 << 10 // with a TCPConn, and what this test keeps of one
+	if got := idle(t, 50, idlePairs(t)["records"]); got > most {
+		t.Errorf("an idle connection takes %d bytes of heap, want %d at most", got, most)
+	}
+}
+
+// BenchmarkIdle measures memory; what it leaves out is goroutines' stacks. What the others have beyond
+// TCP's is theirs.
+func BenchmarkIdle(b *testing.B) {
+	for name, pair := range idlePairs(b) {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				b.ReportMetric(float64(idle(b, 200, pair)), "B/conn")
+			}
+		})
+	}
+}
+
+func BenchmarkEcho(b *testing.B) {
+	for name, pair := range map[string]func() (halfCloser, halfCloser){
+		"records": func() (halfCloser, halfCloser) { return ourPair(b) },
+		"crypto/tls": func() (halfCloser, halfCloser) {
+			near, far := tcpPair(b)
+			return tls.Server(near, serverTLS()), tls.Client(far, clientTLS())
+		},
+	} {
+		for size, label := range map[int]string{128: "128", 16384: "16384"} {
+			b.Run(name+"/"+label, func(b *testing.B) {
+				server, client := pair()
+				_ = client.SetDeadline(time.Time{})
+				_ = server.SetDeadline(time.Time{})
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					room := make([]byte, 32<<10)
+					for {
+						n, err := server.Read(room)
+						if err != nil {
+							return
+						}
+						if _, err := server.Write(room[:n]); err != nil {
+							return
+						}
+					}
+				}()
+				data, back := make([]byte, size), make([]byte, size)
+				b.SetBytes(int64(size))
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := client.Write(data); err != nil {
+						b.Fatal(err)
+					}
+					if _, err := io.ReadFull(client, back); err != nil {
+						b.Fatal(err)
+					}
+				}
+				client.Close()
+				<-ended
+			})
+		}
+	}
+}
