@@ -119,8 +119,8 @@ func (c *TLSConn) Write(p []byte) (n int, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	defer c.sendAlertLocked()
-	buf := recordBuffers.Get().(*[]byte)
-	defer recordBuffers.Put(buf)
+	buf := writeBuffers.Get().(*[]byte)
+	defer writeBuffers.Put(buf)
 	for {
 		part := p[n:min(len(p), n+writeSize)]
 		if err := c.send(func(ciphers *record.Ciphers) []byte {

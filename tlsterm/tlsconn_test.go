@@ -241,24 +241,35 @@ func TestCloseDoesNotWait(t *testing.T) {
 
 func TestViolationIsAnswered(t *testing.T) {
 	roles(t, func(t *testing.T, weAreClient bool) {
-		ours, _, theirs := shakeBoth(t, weAreClient, serverTLS(), clientTLS())
-		garbage := append([]byte{23, 3, 3, 0, 100}, make([]byte, 100)...)
-		if _, err := theirs.NetConn().Write(garbage); err != nil {
-			t.Fatal(err)
-		}
-		for range 2 {
-			if _, err := ours.Read(make([]byte, 1)); !errors.Is(err, tls.AlertError(20)) {
-				t.Errorf("Read = %v, want bad_record_mac", err)
+		for _, tt := range []struct {
+			name  string
+			wire  []byte
+			alert tls.AlertError
+			heard string
+		}{
+			{"record that does not authenticate", append([]byte{23, 3, 3, 0, 100}, make([]byte, 100)...), 20, "bad record MAC"},
+			{"header of a record too long", []byte{23, 3, 3, 0xff, 0xff}, 22, "record overflow"},
+			{"header of another version", []byte{23, 3, 1, 1, 0}, 70, "protocol version"},
+			{"no TLS", []byte("GET / HTTP/1.1\r\n\r\n"), 10, "unexpected message"},
+		} {
+			ours, _, theirs := shakeBoth(t, weAreClient, serverTLS(), clientTLS())
+			if _, err := theirs.NetConn().Write(tt.wire); err != nil {
+				t.Fatal(err)
 			}
-		}
-		if _, err := theirs.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "bad record MAC") {
-			t.Errorf("the other side reads %v, want the alert", err)
-		}
-		if _, err := ours.Write([]byte("x")); !errors.Is(err, tls.AlertError(20)) {
-			t.Errorf("Write = %v, want bad_record_mac", err)
-		}
-		if _, err := ours.Detach(); !errors.Is(err, tls.AlertError(20)) {
-			t.Errorf("Detach = %v, want bad_record_mac", err)
+			for range 2 {
+				if _, err := ours.Read(make([]byte, 1)); !errors.Is(err, tt.alert) {
+					t.Errorf("%s: Read = %v, want alert %d", tt.name, err, tt.alert)
+				}
+			}
+			if _, err := theirs.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), tt.heard) {
+				t.Errorf("%s: the other side reads %v, want %q", tt.name, err, tt.heard)
+			}
+			if _, err := ours.Write([]byte("x")); !errors.Is(err, tt.alert) {
+				t.Errorf("%s: Write = %v", tt.name, err)
+			}
+			if _, err := ours.Detach(); !errors.Is(err, tt.alert) {
+				t.Errorf("%s: Detach = %v", tt.name, err)
+			}
 		}
 	})
 }

@@ -18,26 +18,34 @@ func (c *TLSConn) Read(p []byte) (n int, err error) {
 	if n = c.plain.take(p); n > 0 {
 		return n, nil
 	}
-	if startsWhole(c.raw.bytes()) {
-		if n, err = c.open(p, nil); n > 0 || err != nil {
-			return n, err
-		}
-	}
 	for {
-		if err := c.readable(); err != nil {
-			return 0, err
-		}
-		// What comes is read into p, which the caller holds anyway while nothing comes.
-		size, readErr := c.tcp.Read(p[:min(len(p), record.MaxRecord)])
-		if size > 0 {
-			if n, err = c.open(p, p[:size]); n > 0 || err != nil {
+		// A header alone may be a violation, and none that announces too much may be waited for.
+		if len(c.raw.bytes()) >= record.HeaderSize {
+			if n, err = c.open(p); n > 0 || err != nil {
 				return n, err
 			}
 		}
-		if readErr != nil {
-			return 0, c.ended(readErr)
+		if err := c.readable(); err != nil {
+			return 0, err
+		}
+		if err := c.more(p); err != nil {
+			return 0, c.ended(err)
 		}
 	}
+}
+
+// more reads what is there into raw. Between records it waits with p, which the caller holds anyway,
+// and takes a buffer when something has come.
+func (c *TLSConn) more(p []byte) error {
+	if len(c.raw.bytes()) > 0 {
+		return c.raw.readFrom(c.tcp)
+	}
+	n, err := c.tcp.Read(p[:min(len(p), record.MaxRecord)])
+	c.raw.keep(p[:n])
+	if n > 0 {
+		return nil // an error comes again
+	}
+	return err
 }
 
 // readable gives what has ended the receiving direction.
@@ -63,24 +71,19 @@ func (c *TLSConn) ended(err error) error {
 	return io.EOF
 }
 
-// open opens what raw and more hold, and gives into p what fits. more may be a part of p. An error
-// comes again on the next call when there is data before it.
-func (c *TLSConn) open(p, more []byte) (n int, err error) {
-	in := recordBuffers.Get().(*[]byte)
-	defer recordBuffers.Put(in)
-	from := append(append((*in)[:0], c.raw.bytes()...), more...)
-	c.raw.drop()
-	out, used, err := c.unseal(p[:0:len(p)], from) // what stands behind p is not ours
-	if len(out) == 0 && err == nil && startsWhole(from[used:]) {
+// open opens what there is in raw, and gives into p what fits. An error comes again on the next call
+// when there is data before it.
+func (c *TLSConn) open(p []byte) (n int, err error) {
+	out, used, err := c.unseal(p[:0:len(p)], c.raw.bytes()) // what stands behind p is not ours
+	c.raw.skip(used)
+	if len(out) == 0 && err == nil && startsWhole(c.raw.bytes()) {
 		// p is too small for the record.
-		var step int
 		c.plain.buf = partBuffers.Get().(*[]byte)
-		out, step, err = c.unseal((*c.plain.buf)[:0], from[used:])
-		used += step
+		out, used, err = c.unseal((*c.plain.buf)[:0], c.raw.bytes())
+		c.raw.skip(used)
 		c.plain.from, c.plain.to = 0, len(out)
 		out = p[:c.plain.take(p)]
 	}
-	c.raw.keep(from[used:])
 	if len(out) > 0 {
 		return len(out), nil
 	}
@@ -134,13 +137,30 @@ func (b *part) keep(p []byte) {
 	b.from, b.to = 0, copy(*b.buf, p)
 }
 
+// readFrom adds what one read brings. There is room, since what is kept meanwhile is less than a record
+// and its header has been checked.
+func (b *part) readFrom(r io.Reader) error {
+	b.from, b.to = 0, copy(*b.buf, b.bytes())
+	n, err := r.Read((*b.buf)[b.to:])
+	b.to += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
 // take moves the first bytes into p.
 func (b *part) take(p []byte) (n int) {
 	n = copy(p, b.bytes())
+	b.skip(n)
+	return n
+}
+
+// skip drops the first n bytes.
+func (b *part) skip(n int) {
 	if b.from += n; b.from == b.to {
 		b.drop()
 	}
-	return n
 }
 
 func (b *part) drop() {
@@ -157,11 +177,8 @@ var (
 	// partBuffers hold one record, sealed or opened.
 	partBuffers = sync.Pool{New: func() any { b := make([]byte, record.MaxRecord); return &b }}
 
-	// recordBuffers hold what is written at once, and what one read can bring beside a part of a record.
-	recordBuffers = sync.Pool{New: func() any {
-		b := make([]byte, max(record.SealedSize(writeSize), 2*record.MaxRecord))
-		return &b
-	}}
+	// writeBuffers hold what is written at once.
+	writeBuffers = sync.Pool{New: func() any { b := make([]byte, record.SealedSize(writeSize)); return &b }}
 
 	// cipherPool is for blocking connections, which have no goroutine of their own to keep ciphers for.
 	cipherPool = sync.Pool{New: func() any { return record.NewCiphers(64) }}
