@@ -29,7 +29,6 @@ func ourPair(t testing.TB) (server, client *TLSConn) {
 	if err := errors.Join(err, <-accepted); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { server.Close(); client.Close() })
 	for _, c := range []*TLSConn{server, client} {
 		_ = c.SetDeadline(time.Now().Add(hung))
 	}
