@@ -106,7 +106,7 @@ func TestGoodConfigs(t *testing.T) {
 					HostHeader:  HostHeader{Literal: "app.internal:9000"},
 					DialTimeout: time.Second, HandshakeTimeout: 2 * time.Second, ResponseTimeout: time.Minute, Line: 8,
 					WebSocket: WebSocket{
-						NoValidation: true, MaxFrame: 125, MaxMessage: 1 << 20, MessageRate: 100, MessageBurst: 250, RateBackend: true,
+						NoValidation: true, MaxFrame: 125, MaxMessage: 1 << 20, MessageRate: 100, MessageBurst: 250, RateBackend: true, RateWait: true,
 						PingInterval: 30 * time.Second, PongTimeout: 5 * time.Second, PingBackend: true,
 						IdleTimeout: 5 * time.Minute, MaxAge: 24 * time.Hour, StallTimeout: -1,
 					},
@@ -114,7 +114,7 @@ func TestGoodConfigs(t *testing.T) {
 				{
 					Host: "2001:db8::1", Path: "/exact", Backends: []BackendConfig{{URL: "http://10.0.0.7/", Addr: "10.0.0.7:80"}},
 					HostHeader: HostHeader{Backend: true}, DialTimeout: 5 * time.Second, HandshakeTimeout: 10 * time.Second,
-					ResponseTimeout: time.Minute, WebSocket: WebSocket{PongTimeout: 10 * time.Second, StallTimeout: time.Minute}, Line: 31,
+					ResponseTimeout: time.Minute, WebSocket: WebSocket{PongTimeout: 10 * time.Second, StallTimeout: time.Minute}, Line: 32,
 				},
 			},
 			Timeouts:    Timeouts{TLSHandshake: time.Second, RequestHeader: 2 * time.Second, KeepAlive: 24 * time.Hour},

@@ -20,8 +20,8 @@ type Conn interface {
 	net.Conn
 
 	// Detach takes the connection away from fasthttp: from now on Read answers ErrDetached and
-	// Close does nothing. The caller owns what is returned, a *sock.Conn, a *net.TCPConn or a *tls.Conn; bytes
-	// that fasthttp has read already are still in its buffer.
+	// Close does nothing. The caller owns what is returned, a *sock.Conn, a *net.TCPConn, a *TLSConn or
+	// a *tls.Conn; bytes that fasthttp has read already are still in its buffer.
 	Detach() net.Conn
 
 	// Silent reports whether the client has sent nothing yet, behind a TLS handshake.
@@ -60,7 +60,7 @@ type conn struct {
 	onClose  atomic.Pointer[func()]
 }
 
-// halfCloser is what a *sock.Conn, a *net.TCPConn and a *tls.Conn have in common.
+// halfCloser is what a *sock.Conn, a *net.TCPConn, a *TLSConn and a *tls.Conn have in common.
 type halfCloser interface {
 	net.Conn
 	CloseWrite() error
@@ -146,40 +146,62 @@ func (c *plainConn) NetConn() net.Conn { return c.halfCloser }
 // first request.
 type secureConn struct {
 	conn
-	tls      *tls.Conn
+	tcp      net.Conn
 	listener *Listener
+	shake    func() (tls.ConnectionState, error)
+	state    tls.ConnectionState
 }
 
-func (c *secureConn) NetConn() net.Conn { return c.tls.NetConn() }
+// secure makes a secureConn of a connection: one of the record layer, or one of crypto/tls.
+func (l *Listener) secure(inner net.Conn) *secureConn {
+	c := &secureConn{tcp: inner, listener: l}
+	if l.taken != nil {
+		over := &TLSConn{tcp: inner.(halfCloser)}
+		c.conn = conn{halfCloser: over}
+		c.shake = func() (tls.ConnectionState, error) {
+			state, err := over.accept(l.taken)
+			return state.tls(), err
+		}
+		return c
+	}
+	over := tls.Server(inner, l.tls)
+	c.conn = conn{halfCloser: over}
+	c.shake = func() (tls.ConnectionState, error) {
+		err := over.Handshake()
+		return over.ConnectionState(), err
+	}
+	return c
+}
+
+func (c *secureConn) NetConn() net.Conn { return c.tcp }
 
 // Handshake shakes hands under the listener's deadline. A connection on which that fails is closed
 // and logged at debug level; what the internet sends to port 443 is not news.
-func (c *secureConn) Handshake() error {
-	_ = c.tls.SetDeadline(time.Now().Add(c.listener.cfg.HandshakeTimeout))
-	err := c.tls.Handshake()
-	if err != nil {
+func (c *secureConn) Handshake() (err error) {
+	_ = c.tcp.SetDeadline(time.Now().Add(c.listener.cfg.HandshakeTimeout))
+	if c.state, err = c.shake(); err != nil {
 		c.listener.cfg.Log.Debug("tls handshake", "client", c.RemoteAddr().String(), "err", err)
-		answerPlain(err)
+		answerPlain(c.tcp, err)
 		c.Close()
 		return err
 	}
-	return c.tls.SetDeadline(time.Time{})
+	return c.tcp.SetDeadline(time.Time{})
 }
 
 // ConnectionState makes fasthttp take the connection for TLS.
-func (c *secureConn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
+func (c *secureConn) ConnectionState() tls.ConnectionState { return c.state }
 
 // answerPlain tells a client that sent plain HTTP to a TLS port what it did.
-func answerPlain(err error) {
+func answerPlain(tcp net.Conn, err error) {
 	var header tls.RecordHeaderError
 	if !errors.As(err, &header) || header.Conn == nil {
 		return
 	}
 	switch string(header.RecordHeader[:4]) {
 	case "GET ", "HEAD", "POST", "PUT ", "OPTI", "DELE", "PATC":
-		_, _ = io.WriteString(header.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n"+
+		_, _ = io.WriteString(tcp, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n"+
 			"Connection: close\r\n\r\nthis port speaks TLS: use https:// or wss://\n")
-		if conn, ok := header.Conn.(halfCloser); ok {
+		if conn, ok := tcp.(halfCloser); ok {
 			linger(conn)
 		}
 	}

@@ -14,7 +14,12 @@ import (
 // one of TLS.
 func accepted(t *testing.T, certs *Certs) (server Conn, client net.Conn) {
 	t.Helper()
-	ln, err := Listen("127.0.0.1:0", Config{Certs: certs})
+	return acceptedBy(t, Config{Certs: certs})
+}
+
+func acceptedBy(t *testing.T, cfg Config) (server Conn, client net.Conn) {
+	t.Helper()
+	ln, err := Listen("127.0.0.1:0", cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +30,7 @@ func accepted(t *testing.T, certs *Certs) (server Conn, client net.Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if certs != nil {
+	if cfg.Certs != nil {
 		shaken := make(chan error, 1)
 		go func() { shaken <- conn.(*secureConn).Handshake() }()
 		over := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
@@ -40,7 +45,7 @@ func accepted(t *testing.T, certs *Certs) (server Conn, client net.Conn) {
 	return conn.(Conn), client
 }
 
-// both runs a test on a plain connection and on one of TLS.
+// both runs a test on a plain connection and on those of TLS.
 func both(t *testing.T, test func(t *testing.T, server Conn, client net.Conn)) {
 	t.Run("plain", func(t *testing.T) {
 		server, client := accepted(t, nil)
@@ -48,6 +53,10 @@ func both(t *testing.T, test func(t *testing.T, server Conn, client net.Conn)) {
 	})
 	t.Run("TLS", func(t *testing.T) {
 		server, client := accepted(t, selfSigned(t))
+		test(t, server, client)
+	})
+	t.Run("TLS of crypto/tls", func(t *testing.T) {
+		server, client := acceptedBy(t, Config{Certs: selfSigned(t), KeepTLS: true})
 		test(t, server, client)
 	})
 }
@@ -73,7 +82,7 @@ func TestDetach(t *testing.T) {
 			t.Errorf("what was detached reads %q, %v", b, err)
 		}
 		switch inner.(type) {
-		case *net.TCPConn, *tls.Conn:
+		case *net.TCPConn, *TLSConn, *tls.Conn:
 		default:
 			t.Errorf("Detach = %T", inner)
 		}

@@ -1,5 +1,5 @@
-// Package tlsterm is where connections arrive and TLS ends. crypto/tls shakes hands and carries
-// the data.
+// Package tlsterm is where connections arrive and TLS ends. crypto/tls shakes hands; then the record
+// layer takes over and carries the data.
 package tlsterm
 
 import (
@@ -29,6 +29,10 @@ type Config struct {
 	// Home gives for each connection where it is to live until it is a link's. Nil stands for nowhere.
 	Home func() sock.Home
 
+	// KeepTLS leaves the data to crypto/tls as well. It knows a few suites more, and takes some ten
+	// kilobytes for each connection.
+	KeepTLS bool
+
 	// Log gets what happens to connections before there is a request. Nil means slog's default.
 	Log *slog.Logger
 }
@@ -38,8 +42,9 @@ const defaultHandshakeTimeout = 10 * time.Second
 // Listener accepts connections for fasthttp, each of them a Conn.
 type Listener struct {
 	net.Listener
-	cfg Config
-	tls *tls.Config // nil on a plain one
+	cfg   Config
+	tls   *tls.Config // nil on a plain one
+	taken *tls.Config // for connections that the record layer takes over; nil when none are
 
 	closeOnce sync.Once
 	closed    chan struct{}
@@ -68,6 +73,9 @@ func Listen(address string, cfg Config) (*Listener, error) {
 			// A client that offers protocols and is given none of them is refused, and curl --http1.0
 			// offers nothing else.
 			NextProtos: []string{"http/1.1", "http/1.0"},
+		}
+		if !cfg.KeepTLS {
+			l.taken = serverConfig(l.tls)
 		}
 	}
 	return l, nil
@@ -106,8 +114,7 @@ func (l *Listener) wrap(inner net.Conn) net.Conn {
 	if l.tls == nil {
 		return &plainConn{conn{halfCloser: inner.(halfCloser)}}
 	}
-	secure := tls.Server(inner, l.tls)
-	return &secureConn{conn: conn{halfCloser: secure}, tls: secure, listener: l}
+	return l.secure(inner)
 }
 
 // passes reports whether an error of accept is one that says nothing of the listener (accept(2)):

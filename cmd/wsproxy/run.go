@@ -137,7 +137,9 @@ func (p *proxy) table(cfg *routing.Config) (*routing.Table, error) {
 
 // listen opens one listener. Its errors say what the user can do.
 func (p *proxy) listen(cfg *routing.Config, l routing.Listener) (*tlsterm.Listener, error) {
-	c := tlsterm.Config{HandshakeTimeout: cfg.Timeouts.TLSHandshake, Home: p.engine.Home(), Log: p.log}
+	c := tlsterm.Config{
+		HandshakeTimeout: cfg.Timeouts.TLSHandshake, KeepTLS: cfg.Engine == "goroutines", Home: p.engine.Home(), Log: p.log,
+	}
 	if l.TLS != nil {
 		var err error
 		if c.Certs, err = certs(l.TLS); err != nil {

@@ -45,6 +45,11 @@ func CloseNow(conn net.Conn) {
 	_ = conn.Close()
 }
 
+// TryWrite writes p, which is short, as far as there is room without waiting, whatever deadline there
+// is, and reports whether all of it went. Nobody else may write meanwhile. Where the system cannot do
+// that it waits for a moment at most, and takes the write deadline away.
+func TryWrite(conn net.Conn, p []byte) bool { return tryWrite(plain(conn), p) }
+
 // plain is the connection below a *tls.Conn.
 func plain(conn net.Conn) net.Conn {
 	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {

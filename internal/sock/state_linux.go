@@ -49,6 +49,16 @@ func acked(conn net.Conn) (n uint64) {
 	return n
 }
 
+func tryWrite(conn net.Conn, p []byte) bool {
+	n := 0
+	control(conn, func(fd int) {
+		if sent, err := unix.SendmsgN(fd, p, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); err == nil {
+			n = sent
+		}
+	})
+	return n == len(p)
+}
+
 // control runs f on the descriptor while it cannot be closed, and reports whether conn is open. A
 // connection without a descriptor counts as open.
 func control(conn net.Conn, f func(fd int)) (open bool) {

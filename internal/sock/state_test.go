@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 )
 
 // pair is a connected pair of TCP sockets on loopback.
@@ -71,5 +72,30 @@ func TestUnreadBytesAreNotIdleButNotGone(t *testing.T) {
 	}
 	if Gone(near) {
 		t.Error("Gone = true on an open connection with bytes unread, want false")
+	}
+}
+
+func TestTryWrite(t *testing.T) {
+	near, far := pair(t)
+	_ = near.SetWriteDeadline(time.Unix(1, 0)) // it does not count
+	if !TryWrite(near, []byte("hello")) {
+		t.Error("TryWrite = false where there is room")
+	}
+	b := make([]byte, 5)
+	if _, err := io.ReadFull(far, b); err != nil || string(b) != "hello" {
+		t.Errorf("read %q, %v", b, err)
+	}
+	full := false
+	for range 100_000 {
+		if full = !TryWrite(near, make([]byte, 4<<10)); full {
+			break
+		}
+	}
+	if !full {
+		t.Error("TryWrite finds room for ever")
+	}
+	near.Close()
+	if TryWrite(near, []byte("hello")) {
+		t.Error("TryWrite = true of a closed connection")
 	}
 }
