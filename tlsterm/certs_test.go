@@ -151,7 +151,7 @@ func TestSelfSignedIsForItsNames(t *testing.T) {
 	}
 	addr := serve(t, Config{Certs: certs})
 	roots := x509.NewCertPool()
-	roots.AddCert(certs.fallback[0].Leaf)
+	roots.AddCert(certs.all[0].cert.Leaf)
 	for _, name := range []string{"localhost", "dev.test", "192.0.2.1", "127.0.0.1", "::1"} {
 		conn, err := shake(addr, &tls.Config{ServerName: name, RootCAs: roots})
 		if err != nil {

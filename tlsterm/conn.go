@@ -137,28 +137,24 @@ func (c *conn) ReadFrom(r io.Reader) (n int64, err error) {
 
 var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-// plainConn carries ws and http.
-type plainConn struct{ conn }
-
 func (c *plainConn) NetConn() net.Conn { return c.halfCloser }
 
 // secureConn carries wss and https. fasthttp calls Handshake on the worker that will serve the
 // first request.
 type secureConn struct {
 	conn
-	tls      *tls.Conn
-	listener *Listener
+	tls     *tls.Conn
+	shaking *shakingConn // below tls
 }
 
-func (c *secureConn) NetConn() net.Conn { return c.tls.NetConn() }
+func (c *secureConn) NetConn() net.Conn { return c.shaking.TCPConn }
 
-// Handshake shakes hands under the listener's deadline. A connection on which that fails is closed
-// and logged at debug level; what the internet sends to port 443 is not news.
+// Handshake shakes hands under the listener's deadline and budget. A connection on which that fails
+// is closed, counted and logged at debug level; what the internet sends to port 443 is not news.
 func (c *secureConn) Handshake() error {
-	_ = c.tls.SetDeadline(time.Now().Add(c.listener.cfg.HandshakeTimeout))
-	err := c.tls.Handshake()
+	c.shaking.begin()
+	err := c.shaking.end(c.tls.Handshake(), c.tls.ConnectionState)
 	if err != nil {
-		c.listener.cfg.Log.Debug("tls handshake", "client", c.RemoteAddr().String(), "err", err)
 		answerPlain(err)
 		c.Close()
 		return err
@@ -171,16 +167,13 @@ func (c *secureConn) ConnectionState() tls.ConnectionState { return c.tls.Connec
 
 // answerPlain tells a client that sent plain HTTP to a TLS port what it did.
 func answerPlain(err error) {
-	var header tls.RecordHeaderError
-	if !errors.As(err, &header) || header.Conn == nil {
+	inner, ok := plainHTTP(err)
+	if !ok {
 		return
 	}
-	switch string(header.RecordHeader[:4]) {
-	case "GET ", "HEAD", "POST", "PUT ", "OPTI", "DELE", "PATC":
-		_, _ = io.WriteString(header.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n"+
-			"Connection: close\r\n\r\nthis port speaks TLS: use https:// or wss://\n")
-		if conn, ok := header.Conn.(halfCloser); ok {
-			linger(conn)
-		}
+	_, _ = io.WriteString(inner, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n"+
+		"Connection: close\r\n\r\nthis port speaks TLS: use https:// or wss://\n")
+	if inner, ok := inner.(halfCloser); ok {
+		linger(inner)
 	}
 }
