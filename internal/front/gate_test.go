@@ -74,6 +74,7 @@ var refused = []struct {
 
 	{"Connection drops Host", "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, Host\r\n\r\n", 400},
 	{"Connection drops where it came from", "GET / HTTP/1.1\r\nHost: a\r\nConnection: X-Forwarded-For\r\n\r\n", 400},
+	{"Connection drops who it is", "GET / HTTP/1.1\r\nHost: a\r\nConnection: x-client-cert-subject\r\n\r\n", 400},
 	{"Connection drops cookies", "GET / HTTP/1.1\r\nHost: a\r\nConnection: cookie\r\nCookie: b\r\n\r\n", 400},
 	{"Connection drops a length", "POST / HTTP/1.1\r\nHost: a\r\nConnection: content-length\r\nContent-Length: 3\r\n\r\nabc", 400},
 	{"Connection names very many", "GET / HTTP/1.1\r\nHost: a\r\nConnection: " + strings.Repeat("b,", 17) + "\r\n\r\n", 400},
