@@ -92,13 +92,19 @@ routes:
 // writePair writes a certificate and its key as README.md names them.
 func writePair(t *testing.T, dir string) {
 	t.Helper()
+	writePairUntil(t, dir, time.Now().Add(90*24*time.Hour))
+}
+
+// writePairUntil writes one that expires then.
+func writePairUntil(t *testing.T, dir string, notAfter time.Time) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), DNSNames: []string{"chat.example.com"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: notAfter,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
