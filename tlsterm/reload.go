@@ -133,14 +133,14 @@ func (l *Listener) keptLocked(r *Reloaded, what, file string, err error) {
 	l.cfg.Log.Warn("reload "+what+", the old one stays in use", "listener", l.Addr().String(), "file", file, "err", err)
 }
 
-// expiresSoon is how long before its end a certificate is warned of, once every warnEvery.
+// expiresSoon is how long before its end a certificate is warned of, every warnEvery.
 const (
 	expiresSoon = 14 * 24 * time.Hour
 	warnEvery   = 24 * time.Hour
 )
 
-// WarnExpiring logs each certificate that has expired, or does soon, unless that was logged less
-// than a day ago.
+// WarnExpiring logs each certificate that has expired, or does soon, unless that was logged within
+// the day.
 func (l *Listener) WarnExpiring(now time.Time) {
 	l.reloading.Lock()
 	defer l.reloading.Unlock()
@@ -156,7 +156,7 @@ func (l *Listener) warnExpiringLocked(now time.Time) {
 		if key == "" && len(c.Names) > 0 {
 			key = c.Names[0]
 		}
-		if c.NotAfter.Sub(now) > expiresSoon || now.Sub(l.files.warned[key]) < warnEvery {
+		if c.NotAfter.Sub(now) > expiresSoon || now.Sub(l.files.warned[key]) < warnEvery-time.Hour {
 			continue
 		}
 		l.files.warned[key] = now

@@ -303,7 +303,7 @@ func TestExpiryIsWarnedOfOnceADay(t *testing.T) {
 	}{
 		{-20 * 24 * time.Hour, 0, ""},
 		{-13 * 24 * time.Hour, 1, "expires soon"},
-		{-13*24*time.Hour + 23*time.Hour, 1, ""},
+		{-13*24*time.Hour + 22*time.Hour, 1, ""},
 		{-12 * 24 * time.Hour, 2, "days_left=12"},
 		{2 * time.Hour, 3, "has expired"},
 		{3 * time.Hour, 3, ""},

@@ -74,8 +74,9 @@ func (w *Watcher) run() {
 		events, errors = w.fs.Events, w.fs.Errors
 		defer w.fs.Close()
 	}
-	regular := time.NewTicker(look)
+	regular, daily := time.NewTicker(look), time.NewTicker(warnEvery)
 	defer regular.Stop()
+	defer daily.Stop()
 	quiet := time.NewTimer(look)
 	quiet.Stop()
 	var latest time.Time // when to read at the latest, zero when nothing has changed
@@ -98,9 +99,10 @@ func (w *Watcher) run() {
 			latest = time.Time{}
 			w.reload(false)
 			w.follow()
-		case now := <-regular.C:
+		case <-regular.C:
 			w.reload(false)
 			w.follow()
+		case now := <-daily.C: // the start has been warned of
 			for _, l := range w.listeners {
 				l.WarnExpiring(now)
 			}

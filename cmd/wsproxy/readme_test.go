@@ -65,6 +65,16 @@ func TestReadmeConfigurationIsGood(t *testing.T) {
 	}
 }
 
+func TestReadmeConfigurationWithACMEIsGood(t *testing.T) {
+	p := program(t, "check", "-c", config(t, readmeBlock(t, "yaml", "acme:")))
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if status := p.exit(); status != 0 || !strings.Contains(p.stdout.String(), "is good: 2 listeners, 1 route") {
+		t.Errorf("check exits with %d and says %q %q", status, p.stdout, p.stderr)
+	}
+}
+
 func TestReadmeShowsTheFaultsOfThisFile(t *testing.T) {
 	want := readmeBlock(t, "console", "wsproxy check -c proxy.yaml\n")
 	_, want, _ = strings.Cut(want, "\n")
