@@ -201,7 +201,8 @@ type Limits struct {
 	// BodySize is the most that the body of a plain request may have. Zero means no limit.
 	BodySize int64
 
-	// TLSHandshakes is how many TLS handshakes are computed at a time. Zero means one for each CPU.
+	// TLSHandshakes is how many TLS handshakes are computed at a time. Zero means one less than there
+	// are CPUs, but one at least.
 	TLSHandshakes int
 }
 

@@ -19,15 +19,20 @@ type Budget struct {
 	newcomer list.List // of chan struct{}: those with a ClientHello
 }
 
-// queuePerSlot is how many newcomers may wait for each slot. A slot computes one in 0.2 to 1.5 ms,
-// depending on the certificate's kind, so the last of a full queue waits a quarter of a second or so.
-const queuePerSlot = 256
+// queuePerSlot is how many newcomers may wait for each slot. A slot computes one in 0.3 to 1.5 ms,
+// depending on the certificate's kind, so a full queue is served in a second or so; turning away sooner
+// only makes clients come back sooner.
+const queuePerSlot = 1024
 
-// NewBudget makes a Budget of so many slots. Zero means one for each CPU: with fewer, newcomers wait
-// while a CPU is idle; with more, they are no faster and the links there are wait for all of them.
+// NewBudget makes a Budget of so many slots. Zero means one less than there are CPUs, but one at least.
+//
+// Measured on two CPUs, 500 clients that connect again and again, an RSA certificate, and 20 links that
+// echo: with one slot an echo takes 0.5 ms (median) and 7 to 20 ms (99 %), with two 10 and 32 ms, with no
+// bound 16 to 61 and 240 to 460 ms, while about as many handshakes are done. Go's scheduler looks at the
+// network when a CPU has nothing to run, and otherwise every 10 ms: one CPU is left to look.
 func NewBudget(slots int) *Budget {
 	if slots == 0 {
-		slots = runtime.GOMAXPROCS(0)
+		slots = max(1, runtime.GOMAXPROCS(0)-1)
 	}
 	return &Budget{slots: slots, free: slots}
 }
