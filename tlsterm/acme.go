@@ -124,15 +124,17 @@ func (a *ACME) Obtain() {
 	}
 }
 
-// get is tls.Config.GetCertificate.
-func (a *ACME) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == challengeProtocol {
-		cert, err := a.manager.GetCertificate(hello)
-		if err != nil {
-			return nil, fmt.Errorf("%w for a challenge: %w", errNoCert, err)
-		}
-		return cert, nil
+// challenge is tls.Config.GetCertificate for the CA's TLS-ALPN-01.
+func (a *ACME) challenge(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	cert, err := a.manager.GetCertificate(hello)
+	if err != nil {
+		return nil, fmt.Errorf("%w for a challenge: %w", errNoCert, err)
 	}
+	return cert, nil
+}
+
+// get is tls.Config.GetCertificate for everybody else.
+func (a *ACME) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c := hello.Conn.(interface{ shaking() *shakingConn }).shaking()
 	return a.certificate(strings.ToLower(strings.TrimSuffix(hello.ServerName, ".")), c)
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -43,9 +45,11 @@ func silence(t *testing.T) (addr string) {
 	return ln.Addr().String()
 }
 
-// obtained writes a certificate into an ACME's cache, as autocert keeps it.
-func obtained(t *testing.T, cache, name string, notAfter time.Time) {
+// obtained writes a certificate into an ACME's cache, as autocert keeps it; that of a challenge has
+// +token behind its name.
+func obtained(t *testing.T, cache, file string, notAfter time.Time) {
 	t.Helper()
+	name := strings.TrimSuffix(file, "+token")
 	cert := newAuthority(t, "ca").issue(t, name, notAfter, x509.ExtKeyUsageServerAuth)
 	key, err := x509.MarshalECPrivateKey(cert.PrivateKey.(*ecdsa.PrivateKey))
 	if err != nil {
@@ -53,7 +57,7 @@ func obtained(t *testing.T, cache, name string, notAfter time.Time) {
 	}
 	data := append(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: key}),
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})...)
-	if err := os.WriteFile(filepath.Join(cache, name), data, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(cache, file), data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -99,6 +103,48 @@ func TestACMEServesWhatItHas(t *testing.T) {
 	if got := log.with("level=WARN"); len(got) > 0 {
 		t.Errorf("the log warns: %q", got)
 	}
+}
+
+// An ACME server is answered although it has no certificate to show, and gets nothing but that.
+func TestChallengeNeedsNoClientCertificate(t *testing.T) {
+	cache := t.TempDir()
+	a, err := NewACME(ACMEConfig{Hosts: []string{"first.test"}, Cache: cache, Directory: "https://" + silence(t) + "/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	obtained(t, cache, "first.test", time.Now().Add(60*24*time.Hour))
+	obtained(t, cache, "first.test+token", time.Now().Add(time.Hour))
+	ln := served(t, Config{ACME: a, ClientAuth: RequireClientCert, ClientCA: newAuthority(t, "ca").file})
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		conn, err := shake(ln.Addr().String(), &tls.Config{ServerName: "first.test", InsecureSkipVerify: true,
+			MaxVersion: version, NextProtos: []string{challengeProtocol}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := conn.ConnectionState()
+		if until := state.PeerCertificates[0].NotAfter; time.Until(until) > 2*time.Hour || state.NegotiatedProtocol != challengeProtocol {
+			t.Errorf("certificate until %v, protocol %q, want the challenge's", until, state.NegotiatedProtocol)
+		}
+		_ = conn.SetDeadline(time.Now().Add(hung))
+		if _, err := conn.Write([]byte("hello")); err == nil {
+			if b, err := io.ReadAll(conn); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("behind the challenge: %q, %v, want the end", b, err)
+			}
+		}
+		conn.Close()
+	}
+	awaitCount(t, ln, ResultChallenge, 2)
+	// A client that offers more than that is a client.
+	conn, err := shake(ln.Addr().String(), &tls.Config{ServerName: "first.test", InsecureSkipVerify: true,
+		NextProtos: []string{challengeProtocol, "http/1.1"}})
+	if err == nil {
+		_, err = io.ReadAll(conn)
+		conn.Close()
+	}
+	if err == nil {
+		t.Error("a client without a certificate was let in")
+	}
+	awaitCount(t, ln, ResultClientCert, 1)
 }
 
 // While a certificate is waited for, the handshake has no slot: the CA's own question needs one.

@@ -74,9 +74,10 @@ type Listener struct {
 	cfg Config
 
 	// tls begins every handshake and owns the ticket keys; settings is what goes on with it once the
-	// ClientHello is there. Both are nil on a plain listener.
-	tls      *tls.Config
-	settings atomic.Pointer[tls.Config]
+	// ClientHello is there, challenges if that is an ACME server's. All are nil on a plain listener.
+	tls        *tls.Config
+	challenges *tls.Config
+	settings   atomic.Pointer[tls.Config]
 
 	certs  atomic.Pointer[Certs] // nil on a plain listener and with ACME
 	counts counts
@@ -124,6 +125,9 @@ func (l *Listener) secure() bool { return l.cfg.Certs != nil || l.cfg.ACME != ni
 // prepare makes the settings of TLS from the Config and the files that it names.
 func (l *Listener) prepare() error {
 	l.certs.Store(l.cfg.Certs)
+	if l.cfg.ACME != nil {
+		l.challenges = l.challengeSettings()
+	}
 	l.tls = &tls.Config{GetConfigForClient: l.greeted, SessionTicketsDisabled: l.cfg.NoTickets}
 	if l.cfg.TicketKeys != "" && !l.cfg.NoTickets {
 		data, err := readFile(l.cfg.TicketKeys)

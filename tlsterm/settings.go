@@ -37,10 +37,20 @@ func (l *Listener) newSettings(clientCAs *x509.CertPool) *tls.Config {
 		// offers nothing but http/1.0.
 		cfg.NextProtos = slices.Clone(l.cfg.Protocols)
 	}
-	if l.cfg.ACME != nil {
-		cfg.NextProtos = append(cfg.NextProtos, challengeProtocol)
-	}
 	return cfg
+}
+
+// challengeSettings are those for an ACME server with its question, which has no certificate to show
+// and nothing to come back for. Its connection ends with the handshake.
+func (l *Listener) challengeSettings() *tls.Config {
+	return &tls.Config{
+		MinVersion:             l.cfg.MinVersion,
+		CipherSuites:           suites12,
+		CurvePreferences:       l.cfg.Curves,
+		GetCertificate:         l.cfg.ACME.challenge,
+		NextProtos:             []string{challengeProtocol},
+		SessionTicketsDisabled: true,
+	}
 }
 
 // certificate is tls.Config.GetCertificate. The set may be another from one handshake to the next.

@@ -62,6 +62,9 @@ func (l *Listener) greeted(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if waited && sock.Gone(c.TCPConn) {
 		return nil, errGone
 	}
+	if l.cfg.ACME != nil && len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == challengeProtocol {
+		return l.challenges, nil
+	}
 	return l.settings.Load(), nil
 }
 

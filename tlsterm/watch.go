@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ type Watcher struct {
 	listeners []*Listener
 	settle    time.Duration
 
-	fs    *fsnotify.Watcher // nil where the system does not tell of changes
+	fs    *fsnotify.Watcher // nil where there are no files, or the system does not tell of changes
 	paths map[string]bool   // whose replacement matters; the goroutine's
 
 	stop, done chan struct{}
@@ -40,10 +41,12 @@ func Watch(log *slog.Logger, listeners ...*Listener) *Watcher {
 
 func watch(log *slog.Logger, settle time.Duration, listeners []*Listener) *Watcher {
 	w := &Watcher{log: log, listeners: listeners, settle: settle, stop: make(chan struct{}), done: make(chan struct{})}
-	var err error
-	if w.fs, err = fsnotify.NewWatcher(); err != nil {
-		log.Warn("watch files; changes are noticed within an hour, or with SIGHUP", "err", err)
-		w.fs = nil
+	if slices.ContainsFunc(listeners, func(l *Listener) bool { return len(l.sources()) > 0 }) {
+		var err error
+		if w.fs, err = fsnotify.NewWatcher(); err != nil {
+			log.Warn("watch files; changes are noticed within an hour, or when told of", "err", err)
+			w.fs = nil
+		}
 	}
 	w.follow()
 	go w.run()
