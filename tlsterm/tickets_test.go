@@ -89,7 +89,7 @@ func TestTicketsResumeSessions(t *testing.T) {
 	}
 }
 
-// Keys are rotated as the README says: the new key is added behind, then put first, then the old one
+// Keys are rotated as proxy.yaml says: the new key is added behind, then put first, then the old one
 // taken away; at no time is a session lost, but those of the key that is gone.
 func TestTicketKeysRotate(t *testing.T) {
 	certs := selfSigned(t)
