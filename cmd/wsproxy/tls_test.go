@@ -94,6 +94,72 @@ func TestFilesThatChangeAreReloaded(t *testing.T) {
 	}
 }
 
+// What a listener's tls says is what its clients meet, and two nodes with the same ticket keys resume
+// each other's sessions.
+func TestTLSKeysReachTheListener(t *testing.T) {
+	dir := t.TempDir()
+	writePair(t, dir)
+	tickets := filepath.Join(dir, "tickets")
+	if err := os.WriteFile(tickets, []byte("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shared := tlsConfig(t, dir, `      min_version: "1.3"
+      curves: [P-384]
+      alpn: [ocpp1.6]
+      ticket_keys: `+tickets)
+	_, _, one := running(t, shared)
+	_, _, two := running(t, shared)
+	_, _, off := running(t, tlsConfig(t, dir, "      session_tickets: off\n      alpn: off"))
+	_, _, strict := running(t, tlsConfig(t, dir, "      client_auth: require\n      client_ca: "+dir+"/chain.pem"))
+
+	cfg := &tls.Config{InsecureSkipVerify: true, ServerName: "chat.example.com", NextProtos: []string{"ocpp1.6"},
+		ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	for _, tt := range []struct {
+		name, wss string
+		resumed   bool
+	}{{"first", one, false}, {"again", one, true}, {"another node", two, true}} {
+		state := meet(t, tt.wss, cfg)
+		if state == nil || state.Version != tls.VersionTLS13 || state.CurveID != tls.CurveP384 ||
+			state.NegotiatedProtocol != "ocpp1.6" || state.DidResume != tt.resumed {
+			t.Errorf("%s: %+v, want TLS 1.3, P-384, ocpp1.6, resumed %v", tt.name, state, tt.resumed)
+		}
+	}
+	if meet(t, one, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}) != nil {
+		t.Error("TLS 1.2 was spoken, want 1.3 only")
+	}
+	if meet(t, one, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) != nil {
+		t.Error("http/1.1 was accepted, want ocpp1.6 only")
+	}
+	without := &tls.Config{InsecureSkipVerify: true, ServerName: "chat.example.com", NextProtos: []string{"h2"},
+		ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	for range 2 {
+		if state := meet(t, off, without); state == nil || state.DidResume || state.NegotiatedProtocol != "" {
+			t.Errorf("without tickets and ALPN: %+v", state)
+		}
+	}
+	if meet(t, strict, &tls.Config{InsecureSkipVerify: true}) != nil {
+		t.Error("a client without a certificate was let in")
+	}
+}
+
+// meet asks for something over TLS, and returns what was agreed on; nil when there is no answer.
+func meet(t *testing.T, wss string, cfg *tls.Config) *tls.ConnectionState {
+	t.Helper()
+	addr := strings.TrimSuffix(strings.TrimPrefix(wss, "wss://"), "/")
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: hung}, "tcp", addr, cfg)
+	if err != nil {
+		return nil
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(hung))
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: chat.example.com\r\n\r\n")
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		return nil
+	}
+	state := conn.ConnectionState()
+	return &state
+}
+
 func TestRedirectIsAnnounced(t *testing.T) {
 	p, ws, wss := running(t, config(t, `
 listeners:
