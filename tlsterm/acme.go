@@ -114,7 +114,7 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 	return a, nil
 }
 
-// Obtain asks for the certificates that are not there, without waiting for them, so that the first
+// Obtain asks for all certificates, without waiting for those that are not there, so that the first
 // client need not and faults show in the log.
 func (a *ACME) Obtain() {
 	a.mu.Lock()

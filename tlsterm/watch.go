@@ -16,8 +16,8 @@ const (
 	// rarely written at once.
 	settle = 200 * time.Millisecond
 
-	// look is how often files are looked at without a sign that they have changed. Network file
-	// systems give none.
+	// look is how often files are looked at without a sign that they have changed, since network file
+	// systems give none, and certificates of ACME are asked for that are not there.
 	look = time.Hour
 )
 
@@ -105,6 +105,11 @@ func (w *Watcher) run() {
 		case <-regular.C:
 			w.reload(false)
 			w.follow()
+			for _, l := range w.listeners {
+				if l.cfg.ACME != nil {
+					l.cfg.ACME.Obtain()
+				}
+			}
 		case now := <-daily.C: // the start has been warned of
 			for _, l := range w.listeners {
 				l.WarnExpiring(now)

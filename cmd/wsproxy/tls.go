@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 
 	"wsproxy/routing"
@@ -85,14 +86,19 @@ func checkBackends(table *routing.Table) error {
 		if b.TLS == nil {
 			continue
 		}
-		if _, err := (&tlsterm.ClientConfig{
-			ServerName: b.TLS.ServerName, CA: b.TLS.CA, Cert: b.TLS.Cert, Key: b.TLS.Key,
-			InsecureSkipVerify: b.TLS.InsecureSkipVerify,
-		}).TLS(); err != nil {
+		if _, err := clientConfig(b.TLS); err != nil {
 			return fmt.Errorf("backend %s: %w", b.URL, err)
 		}
 	}
 	return nil
+}
+
+// clientConfig is what a backend is dialled with over TLS.
+func clientConfig(t *routing.BackendTLS) (*tls.Config, error) {
+	c := tlsterm.ClientConfig{
+		ServerName: t.ServerName, CA: t.CA, Cert: t.Cert, Key: t.Key, InsecureSkipVerify: t.InsecureSkipVerify,
+	}
+	return c.TLS()
 }
 
 // reload takes over, on SIGHUP, what listeners read from files: certificates, ticket keys, client CAs.
@@ -100,5 +106,5 @@ func checkBackends(table *routing.Table) error {
 func (p *proxy) reload() {
 	r := p.watcher.Reload()
 	p.log.Info("reloaded", "signal", "hangup", "what", "certificates, ticket keys and client CAs",
-		"changed", len(r.Changed), "kept", len(r.Kept))
+		"changed", r.Changed, "kept", r.Kept)
 }

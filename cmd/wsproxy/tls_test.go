@@ -76,7 +76,7 @@ func TestHangupReloadsCertificates(t *testing.T) {
 	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	p.stderr.await(t, "kept=1")
+	p.stderr.await(t, "kept=["+filepath.Join(dir, "chain.pem")+"]")
 	if !strings.Contains(p.stderr.String(), "the old one stays in use") || shownCert(t, wss) != second {
 		t.Errorf("a broken key is not kept out, or not said:\n%s", p.stderr)
 	}
