@@ -1,7 +1,6 @@
 package tlsterm
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -241,7 +240,7 @@ func (a *ACME) Challenge(host, path string) (body []byte, ok bool) {
 		return nil, false
 	}
 	answer := answer{header: make(http.Header)}
-	a.http.ServeHTTP(&answer, (&http.Request{Method: http.MethodGet, Host: host, URL: &url.URL{Path: path}}).WithContext(context.Background()))
+	a.http.ServeHTTP(&answer, &http.Request{Method: http.MethodGet, Host: host, URL: &url.URL{Path: path}})
 	return answer.body, answer.status == 0 && len(answer.body) > 0
 }
 

@@ -137,8 +137,6 @@ func (c *conn) ReadFrom(r io.Reader) (n int64, err error) {
 
 var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-func (c *plainConn) NetConn() net.Conn { return c.halfCloser }
-
 // secureConn carries wss and https. fasthttp calls Handshake on the worker that will serve the
 // first request.
 type secureConn struct {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 )
 
 // errTLSOnPlain is what a Read gives once a client has begun with TLS where none is spoken.
@@ -17,6 +18,8 @@ type plainConn struct {
 	conn
 	listener *Listener
 }
+
+func (c *plainConn) NetConn() net.Conn { return c.halfCloser }
 
 // Read closes a connection at once whose client begins with TLS: an answer in HTTP would be noise to
 // it, and the ClientHello is none to a parser of HTTP.

@@ -5,8 +5,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"runtime"
 )
 
 const (
@@ -50,4 +52,10 @@ func warnReadable(log *slog.Logger, file string) {
 	if info, err := os.Stat(file); err == nil && readableByOthers(info.Mode()) {
 		log.Warn("ticket keys can be read by others", "file", file, "mode", info.Mode().Perm().String())
 	}
+}
+
+// readableByOthers reports whether users besides the owner and the group may read a file. Windows does
+// not tell by the mode.
+func readableByOthers(mode fs.FileMode) bool {
+	return runtime.GOOS != "windows" && mode.Perm()&0o004 != 0
 }
