@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// Backend is one server that requests go to. A Table has one for each address, shared by all routes
-// that name it, so that what is counted here counts for the server.
+// Backend is one server that requests go to. A Table has one for each address and way to speak to it,
+// shared by all routes that name it, so that what is counted here counts for the server.
 type Backend struct {
 	// Fixed at creation.
 
@@ -16,15 +16,22 @@ type Backend struct {
 	// Addr is the host:port to dial.
 	Addr string
 
-	// Host is what a Host header for this backend says: Addr without the default port 80.
+	// Host is what a Host header for this backend says: Addr without the scheme's default port.
 	Host string
+
+	// TLS is how to speak to it, nil for without.
+	TLS *BackendTLS
 
 	// Read and changed from anywhere.
 	links atomic.Int64
 }
 
-func newBackend(url, addr string) *Backend {
-	return &Backend{URL: url, Addr: addr, Host: strings.TrimSuffix(addr, ":80")}
+func newBackend(url, addr string, tls *BackendTLS) *Backend {
+	port := ":80"
+	if tls != nil {
+		port = ":443"
+	}
+	return &Backend{URL: url, Addr: addr, Host: strings.TrimSuffix(addr, port), TLS: tls}
 }
 
 // Acquire takes a slot for a link that is about to be opened. The caller owes exactly one Release.

@@ -13,8 +13,8 @@ import (
 // builtins are the backends inside wsproxy.
 var builtins = []string{"echo"}
 
-// ParseBackend reads a backend's URL: http://host:port, the same as ws://host:port, or builtin:echo.
-// The port may be left out for 80. An error says what stands there and what is allowed, and shows
+// ParseBackend reads a backend's URL: http://host:port, the same as ws://host:port; https://host:port,
+// the same as wss://host:port; or builtin:echo. The port may be left out for 80 and 443. An error says what stands there and what is allowed, and shows
 // no password.
 func ParseBackend(url string) (BackendConfig, error) {
 	if name, ok := strings.CutPrefix(url, "builtin:"); ok {
@@ -27,14 +27,15 @@ func ParseBackend(url string) (BackendConfig, error) {
 	if !ok {
 		return BackendConfig{}, noScheme(url)
 	}
+	secure, port := false, "80"
 	switch strings.ToLower(scheme) {
 	case "http", "ws":
 	case "https", "wss":
-		return BackendConfig{}, fmt.Errorf("%s: TLS to backends is not supported yet; write http://host:port", quote(url))
+		secure, port = true, "443"
 	case "unix":
 		return BackendConfig{}, fmt.Errorf("%s: unix sockets are not supported; write http://host:port", quote(url))
 	default:
-		return BackendConfig{}, fmt.Errorf("%s has an unknown scheme; write http://host:port, ws://host:port or builtin:echo", quote(url))
+		return BackendConfig{}, fmt.Errorf("%s has an unknown scheme; write http://host:port, https://host:port or builtin:echo", quote(url))
 	}
 	authority, tail := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -46,11 +47,16 @@ func ParseBackend(url string) (BackendConfig, error) {
 	case tail != "" && tail != "/":
 		return BackendConfig{}, fmt.Errorf("%s has more than host and port; the request's own path and query are sent", quote(url))
 	}
-	addr, err := parseBackendAddr(authority)
+	addr, err := parseBackendAddr(authority, port)
 	if err != nil {
-		return BackendConfig{}, fmt.Errorf("%s %w; write http://host:port", quote(url), err)
+		return BackendConfig{}, fmt.Errorf("%s %w; write %s://host:port", quote(url), err, strings.ToLower(scheme))
 	}
-	return BackendConfig{URL: url, Addr: addr}, nil
+	b := BackendConfig{URL: url, Addr: addr}
+	if secure {
+		host, _, _ := net.SplitHostPort(addr)
+		b.TLS = &BackendTLS{ServerName: host}
+	}
+	return b, nil
 }
 
 // noScheme is the error for a backend without ://, with the right form when it can be told.
@@ -68,20 +74,20 @@ func noScheme(text string) error {
 			return fmt.Errorf("%s is not a backend; did you mean builtin:%s?", quote(text), known)
 		}
 	}
-	if _, err := parseBackendAddr(text); err == nil {
+	if _, err := parseBackendAddr(text, "80"); err == nil {
 		return fmt.Errorf("%s has no scheme; write %s", quote(text), quote("http://"+text))
 	}
 	return fmt.Errorf("%s is not a backend; write http://host:port or builtin:echo", quote(text))
 }
 
 // parseBackendAddr gives the host:port to dial; its errors go on from the text that is wrong.
-func parseBackendAddr(authority string) (string, error) {
+func parseBackendAddr(authority, defaultPort string) (string, error) {
 	host, port, err := splitPort(authority)
 	if err != nil {
 		return "", err
 	}
 	if port == "" {
-		port = "80"
+		port = defaultPort
 	}
 	number, err := parsePort(port)
 	if err != nil {

@@ -36,7 +36,7 @@ type Config struct {
 
 	Log Log
 
-	// Warnings are what does not stop the proxy but should be looked at: an expired certificate.
+	// Warnings are what does not stop the proxy but should be looked at: a certificate that expires.
 	Warnings []Fault
 }
 
@@ -48,11 +48,15 @@ type Listener struct {
 	// TLS is nil for a listener of ws:// and http://.
 	TLS *TLS
 
+	// HTTPSPort is the port of https that requests are redirected to; only a listener without TLS has
+	// one. Zero means that they are served.
+	HTTPSPort int
+
 	// Line is where the file has it, zero for one built in Go.
 	Line int
 }
 
-// TLS says how a listener ends TLS. After Load it has either Certificates or SelfSigned.
+// TLS says how a listener ends TLS. After Load it has one of Certificates, SelfSigned and ACME.
 type TLS struct {
 	// Certificates are the pairs to choose from by server name; the first serves whoever asks for none.
 	Certificates []CertificateFiles
@@ -60,8 +64,47 @@ type TLS struct {
 	// SelfSigned are the names and IP addresses of a certificate to be made at start.
 	SelfSigned []string
 
+	// ACME says where certificates come from that are obtained and renewed by themselves.
+	ACME *ACME
+
 	// MinVersion is a constant of crypto/tls. Zero means TLS 1.2.
 	MinVersion uint16
+
+	// Curves are the key exchanges that are spoken. None means all that crypto/tls has.
+	Curves []tls.CurveID
+
+	// Protocols are what a client may name with ALPN. None means http/1.1 and http/1.0. AnyProtocol
+	// leaves ALPN out.
+	Protocols   []string
+	AnyProtocol bool
+
+	// ClientAuth is "off", "request" or "require". Empty means "off". ClientCA is the PEM file of those
+	// who vouch for clients, empty with "off".
+	ClientAuth string
+	ClientCA   string
+
+	// NoTickets leaves out session tickets. TicketKeys is the file of their keys, as checkTicketKeys
+	// describes it; empty means keys of the listener's own.
+	NoTickets  bool
+	TicketKeys string
+}
+
+// ACME is a CA that certificates are obtained from.
+type ACME struct {
+	// Hosts are names without wildcards, at least one after Load.
+	Hosts []string
+
+	// Email is where the CA can write to, empty for nowhere.
+	Email string
+
+	// Directory is the URL of the CA's directory. Empty means Let's Encrypt.
+	Directory string
+
+	// Cache is a folder for keys and certificates.
+	Cache string
+
+	// CA is a PEM file of those who vouch for the directory's own certificate. Empty means the system's.
+	CA string
 }
 
 // CertificateFiles is a certificate chain and its key, both PEM files. Load has read them once: they
@@ -109,6 +152,9 @@ type RouteConfig struct {
 
 	// Line is where the file has it, zero for one built in Go.
 	Line int
+
+	// tls is for the backends that have none of their own, until Load has given it to them.
+	tls *BackendTLS
 }
 
 // BackendConfig is one backend of a route, as ParseBackend makes it.
@@ -121,6 +167,9 @@ type BackendConfig struct {
 
 	// Builtin is the name behind "builtin:", empty for any other backend.
 	Builtin string
+
+	// TLS is nil for a backend that is spoken to without.
+	TLS *BackendTLS
 }
 
 // HostHeader says which Host a backend is sent. The zero value keeps the client's.
@@ -144,13 +193,17 @@ type Timeouts struct {
 	KeepAlive time.Duration
 }
 
-// Limits are sizes in bytes.
+// Limits are sizes in bytes, and numbers.
 type Limits struct {
 	// HeaderSize is the most that the header of a request or of an answer may have. Zero means 16 KiB.
 	HeaderSize int64
 
 	// BodySize is the most that the body of a plain request may have. Zero means no limit.
 	BodySize int64
+
+	// TLSHandshakes is how many TLS handshakes are computed at a time. Zero means one less than there
+	// are CPUs, but one at least.
+	TLSHandshakes int
 }
 
 // Log says what is logged and how.
@@ -166,7 +219,7 @@ type Log struct {
 func (c *Config) FillDefaults() {
 	for i := range c.Listeners {
 		if t := c.Listeners[i].TLS; t != nil {
-			fill(&t.MinVersion, tls.VersionTLS12)
+			t.fillDefaults()
 		}
 	}
 	for i := range c.Routes {
@@ -179,6 +232,19 @@ func (c *Config) FillDefaults() {
 	fill(&c.GracePeriod, 30*time.Second)
 	fill(&c.Engine, "auto")
 	fill(&c.Log.Format, "text")
+}
+
+func (t *TLS) fillDefaults() {
+	fill(&t.MinVersion, tls.VersionTLS12)
+	fill(&t.ClientAuth, "off")
+	if t.Curves == nil {
+		for _, c := range curves {
+			t.Curves = append(t.Curves, c.value)
+		}
+	}
+	if t.Protocols == nil && !t.AnyProtocol {
+		t.Protocols = []string{"http/1.1", "http/1.0"}
+	}
 }
 
 func (r *RouteConfig) fillDefaults() {

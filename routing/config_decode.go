@@ -21,6 +21,9 @@ type decoder struct {
 	warnings Faults
 	values   int // looked at so far
 
+	// The tls of backends that have one of their own, and not their route's.
+	own map[*BackendTLS]bool
+
 	// What must be there once, by what identifies it.
 	addresses, routes map[string]value
 }
@@ -230,18 +233,22 @@ func (d *decoder) unknownKey(parent string, key *yaml.Node, allowed []string) (m
 	name := resolved(key).Value
 	meant = closest(name, allowed)
 	hint := ""
-	if meant == "" {
+	if meant == "" || distance(plain(name), plain(meant)) > 2 {
 		for _, known := range d.known {
 			if place, ok := strings.CutSuffix(known, "."+name); ok {
-				hint = "; it belongs in " + place
+				hint, meant = "; it belongs in "+place, ""
 				break
 			} else if known == name {
-				hint = "; it belongs at the top"
+				hint, meant = "; it belongs at the top", ""
 				break
 			}
 		}
 	}
-	d.faultAt(key, join(parent, name), "unknown key%s%s", hint, allowedWords(name, "", allowed))
+	words := allowedWords(name, "", allowed)
+	if hint != "" {
+		words = "; allowed: " + strings.Join(allowed, ", ")
+	}
+	d.faultAt(key, join(parent, name), "unknown key%s%s", hint, words)
 	return meant
 }
 

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"slices"
@@ -30,6 +31,9 @@ var (
 	listenerKeys = schema[Listener]{
 		{key: "address", decode: (*decoder).address},
 		{key: "tls", below: func(prefix string) []string { return tlsKeys.keys(prefix + ".") }, decode: (*decoder).tls},
+		{key: "redirect", decode: func(d *decoder, v value, into *Listener) {
+			into.HTTPSPort = parsed(d, v, redirectWant, parseRedirect)
+		}},
 	}
 
 	tlsKeys = schema[TLS]{
@@ -37,12 +41,33 @@ var (
 			func(t *TLS) *[]CertificateFiles { return &t.Certificates }, (*decoder).certificate),
 		list("self_signed", "[localhost]", nil,
 			func(t *TLS) *[]string { return &t.SelfSigned }, (*decoder).selfSigned),
+		{key: "acme", below: func(prefix string) []string { return acmeKeys.keys(prefix + ".") }, decode: (*decoder).acme},
 		choice("min_version", tlsVersions, func(t *TLS) *uint16 { return &t.MinVersion }),
+		list("curves", "[X25519MLKEM768, X25519, P-256]", nil,
+			func(t *TLS) *[]tls.CurveID { return &t.Curves }, (*decoder).curve),
+		{key: "alpn", decode: (*decoder).alpn},
+		choice("client_auth", clientAuths, func(t *TLS) *string { return &t.ClientAuth }),
+		{key: "client_ca", decode: func(d *decoder, v value, into *TLS) { into.ClientCA = d.authorities(v) }},
+		choice("session_tickets", offIsTrue, func(t *TLS) *bool { return &t.NoTickets }),
+		{key: "ticket_keys", decode: func(d *decoder, v value, into *TLS) { into.TicketKeys = d.ticketKeys(v) }},
+	}
+
+	acmeKeys = schema[ACME]{
+		list("hosts", "[chat.example.com]", nil,
+			func(a *ACME) *[]string { return &a.Hosts }, (*decoder).acmeHost),
+		{key: "email", decode: func(d *decoder, v value, into *ACME) {
+			into.Email = parsed(d, v, "write an address, e.g. ops@example.com", parseEmail)
+		}},
+		{key: "directory", decode: func(d *decoder, v value, into *ACME) {
+			into.Directory = parsed(d, v, directoryWant, parseDirectory)
+		}},
+		{key: "cache", decode: func(d *decoder, v value, into *ACME) { into.Cache = d.path(v, cacheWant) }},
+		{key: "ca", decode: func(d *decoder, v value, into *ACME) { into.CA = d.authorities(v) }},
 	}
 
 	certificateKeys = schema[CertificateFiles]{
-		{key: "cert", decode: func(d *decoder, v value, into *CertificateFiles) { into.Cert = d.path(v) }},
-		{key: "key", decode: func(d *decoder, v value, into *CertificateFiles) { into.Key = d.path(v) }},
+		{key: "cert", decode: func(d *decoder, v value, into *CertificateFiles) { into.Cert = d.path(v, pemWant) }},
+		{key: "key", decode: func(d *decoder, v value, into *CertificateFiles) { into.Key = d.path(v, pemWant) }},
 	}
 
 	routeKeys = schema[RouteConfig]{
@@ -61,13 +86,17 @@ var (
 		duration("dial_timeout", func(r *RouteConfig) *time.Duration { return &r.DialTimeout }),
 		duration("handshake_timeout", func(r *RouteConfig) *time.Duration { return &r.HandshakeTimeout }),
 		duration("response_timeout", func(r *RouteConfig) *time.Duration { return &r.ResponseTimeout }),
+		{key: "tls", below: func(prefix string) []string { return backendTLSKeys.keys(prefix + ".") },
+			decode: func(d *decoder, v value, into *RouteConfig) { into.tls = d.backendTLS(v) }},
 		section("websocket", webSocketKeys, func(r *RouteConfig) *WebSocket { return &r.WebSocket }),
 	}
 
-	backendKeys = schema[BackendConfig]{
-		{key: "url", decode: func(d *decoder, v value, into *BackendConfig) {
-			*into = parsed(d, v, backendWant, ParseBackend)
+	backendKeys = schema[backendEntry]{
+		{key: "url", decode: func(d *decoder, v value, into *backendEntry) {
+			into.BackendConfig = parsed(d, v, backendWant, ParseBackend)
 		}},
+		{key: "tls", below: func(prefix string) []string { return backendTLSKeys.keys(prefix + ".") },
+			decode: func(d *decoder, v value, into *backendEntry) { into.tls = d.backendTLS(v) }},
 	}
 
 	timeoutKeys = schema[Timeouts]{
@@ -79,6 +108,7 @@ var (
 	limitKeys = schema[Limits]{
 		size("header_size", 4<<10, 1<<20, "", func(l *Limits) *int64 { return &l.HeaderSize }),
 		size("body_size", 1, 1<<40, "unlimited", func(l *Limits) *int64 { return &l.BodySize }),
+		count("tls_handshakes", 65536, "auto", func(l *Limits) *int { return &l.TLSHandshakes }),
 	}
 
 	logKeys = schema[Log]{
@@ -88,7 +118,7 @@ var (
 )
 
 const (
-	backendWant    = "write http://host:port or builtin:echo"
+	backendWant    = "write http://host:port, https://host:port or builtin:echo"
 	hostHeaderWant = "write keep, backend, or a host to send"
 )
 
@@ -117,6 +147,9 @@ func (d *decoder) listener(v value) (Listener, bool) {
 	}
 	found := listenerKeys.mapping(d, v, "", &l)
 	d.need(v, found, "address", `write e.g. address: ":8080"`)
+	if redirect, ok := found["redirect"]; ok && l.TLS != nil {
+		d.faultUse(redirect, "is for a listener without tls; this one speaks https itself")
+	}
 	if l.Address != "" {
 		d.once(&d.addresses, sameAddress(l.Address), found["address"], quote(l.Address))
 	}
@@ -157,9 +190,14 @@ func (d *decoder) route(v value) (RouteConfig, bool) {
 	faults := len(d.faults)
 	found := routeKeys.mapping(d, v, "", &r)
 	d.need(v, found, "backends", `write e.g. backends: ["http://10.0.0.7:9000"]`)
+	d.routeTLS(found["tls"], &r)
+	d.warnUnverified(found["backends"], r.Backends)
 	first := make(map[string]int)
 	for i, b := range r.Backends {
 		same := b.Addr + "|" + b.Builtin
+		if b.TLS != nil {
+			same += "|tls"
+		}
 		if j, ok := first[same]; ok && len(d.faults) == faults {
 			item := found["backends"].node.Content[i]
 			d.faultUse(used(item, v.key+".backends["+strconv.Itoa(i)+"]"),
@@ -183,16 +221,7 @@ func (d *decoder) route(v value) (RouteConfig, bool) {
 // unknown key may be meant for one of them.
 func besideThePlace(key, route string) bool {
 	rest, ok := strings.CutPrefix(key, route+".")
-	return ok && (strings.HasPrefix(rest, "backends") || rest == "host_header" || strings.HasSuffix(rest, "_timeout"))
-}
-
-func (d *decoder) backend(v value) (BackendConfig, bool) {
-	var b BackendConfig
-	if v.node.Kind == yaml.MappingNode {
-		d.need(v, backendKeys.mapping(d, v, "", &b), "url", backendWant)
-		return b, true
-	}
-	return parsed(d, v, backendWant, ParseBackend), true
+	return ok && (strings.HasPrefix(rest, "backends") || strings.HasPrefix(rest, "tls") || rest == "host_header" || strings.HasSuffix(rest, "_timeout"))
 }
 
 // once notes a fault when the same name was there before: name identifies, what is for the message.

@@ -96,15 +96,34 @@ func TestGoodConfigs(t *testing.T) {
 		}),
 		"all-keys.yaml": {
 			Listeners: []Listener{
-				{Address: "8080.example:80", Line: 2},
-				{Address: "[::1]:8443", TLS: &TLS{SelfSigned: []string{"localhost", "127.0.0.1", "*.example.com"}, MinVersion: tls.VersionTLS13}, Line: 3},
+				{Address: "8080.example:80", HTTPSPort: 8443, Line: 2},
+				{Address: "[::1]:8443", TLS: &TLS{
+					SelfSigned: []string{"localhost", "127.0.0.1", "*.example.com"}, MinVersion: tls.VersionTLS13,
+					Curves: []tls.CurveID{tls.CurveP256, tls.X25519MLKEM768}, Protocols: []string{"ocpp1.6", "http/1.1"},
+					ClientAuth: "require", ClientCA: testdata + "good/ca.pem", TicketKeys: testdata + "good/tickets",
+				}, Line: 4},
+				{Address: "127.0.0.1:443", TLS: &TLS{
+					ACME: &ACME{
+						Hosts: []string{"chat.example.com", "www.example.com"}, Email: "ops@example.com",
+						Directory: "https://acme.example.com/directory", Cache: "/var/lib/wsproxy/acme", CA: testdata + "good/ca.pem",
+					},
+					MinVersion: tls.VersionTLS12, AnyProtocol: true, ClientAuth: "off", NoTickets: true,
+					Curves: []tls.CurveID{tls.X25519MLKEM768, tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024, tls.X25519,
+						tls.CurveP256, tls.CurveP384, tls.CurveP521},
+				}, Line: 14},
 			},
 			Routes: []RouteConfig{
 				{
 					Host: "*.example.com", Path: "/ws/*",
-					Backends:    []BackendConfig{{URL: "HTTP://App_1:9000", Addr: "app_1:9000"}, {URL: "ws://[::1]", Addr: "[::1]:80"}, echo},
+					Backends: []BackendConfig{
+						{URL: "HTTP://App_1:9000", Addr: "app_1:9000"}, {URL: "ws://[::1]", Addr: "[::1]:80"},
+						{URL: "https://10.0.0.9", Addr: "10.0.0.9:443", TLS: &BackendTLS{ServerName: "other.example"}},
+						{URL: "wss://Secure.example:8443", Addr: "secure.example:8443",
+							TLS: &BackendTLS{ServerName: "secure.example", CA: testdata + "good/ca.pem"}},
+						echo,
+					},
 					HostHeader:  HostHeader{Literal: "app.internal:9000"},
-					DialTimeout: time.Second, HandshakeTimeout: 2 * time.Second, ResponseTimeout: time.Minute, Line: 8,
+					DialTimeout: time.Second, HandshakeTimeout: 2 * time.Second, ResponseTimeout: time.Minute, Line: 26,
 					WebSocket: WebSocket{
 						NoValidation: true, MaxFrame: 125, MaxMessage: 1 << 20, MessageRate: 100, MessageBurst: 250, RateBackend: true, RateWait: true,
 						PingInterval: 30 * time.Second, PongTimeout: 5 * time.Second, PingBackend: true,
@@ -114,11 +133,11 @@ func TestGoodConfigs(t *testing.T) {
 				{
 					Host: "2001:db8::1", Path: "/exact", Backends: []BackendConfig{{URL: "http://10.0.0.7/", Addr: "10.0.0.7:80"}},
 					HostHeader: HostHeader{Backend: true}, DialTimeout: 5 * time.Second, HandshakeTimeout: 10 * time.Second,
-					ResponseTimeout: time.Minute, WebSocket: WebSocket{PongTimeout: 10 * time.Second, StallTimeout: time.Minute}, Line: 32,
+					ResponseTimeout: time.Minute, WebSocket: WebSocket{PongTimeout: 10 * time.Second, StallTimeout: time.Minute}, Line: 53,
 				},
 			},
 			Timeouts:    Timeouts{TLSHandshake: time.Second, RequestHeader: 2 * time.Second, KeepAlive: 24 * time.Hour},
-			Limits:      Limits{HeaderSize: 32768, BodySize: 10_000_000},
+			Limits:      Limits{HeaderSize: 32768, BodySize: 10_000_000, TLSHandshakes: 3},
 			GracePeriod: time.Millisecond,
 			Engine:      "goroutines",
 			Loops:       3,
@@ -234,6 +253,11 @@ func TestExampleDocumentsEveryKey(t *testing.T) {
 
 	dir := t.TempDir()
 	newCertificate(t, dir, "example.com").write(t, "chain.pem", "key.pem")
+	newCertificate(t, dir, "wsproxy").write(t, "client-ca.pem", "client.key")
+	for _, file := range []string{"ca.pem", "client.pem"} {
+		copyFile(t, filepath.Join(dir, "client-ca.pem"), filepath.Join(dir, file))
+	}
+	copyFile(t, testdata+"good/tickets", filepath.Join(dir, "tickets"))
 	file := filepath.Join(dir, "proxy.yaml")
 	if err := os.WriteFile(file, whole, 0o600); err != nil {
 		t.Fatal(err)
@@ -246,8 +270,12 @@ func TestExampleDocumentsEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Listeners) != 3 || len(got.Listeners[2].TLS.Certificates) != 1 || len(got.Routes[0].Backends) != 3 {
+	if len(got.Listeners) != 5 || len(got.Listeners[2].TLS.Certificates) != 1 || got.Listeners[3].TLS.ACME == nil ||
+		got.Listeners[4].HTTPSPort != 443 || len(got.Routes[0].Backends) != 5 {
 		t.Errorf("the examples are not there: %+v", got)
+	}
+	if len(got.Warnings) > 0 {
+		t.Errorf("Warnings = %v, want none", got.Warnings)
 	}
 	// The examples, and what only tells where something stands, are no defaults.
 	got.Listeners = got.Listeners[:2]
@@ -255,6 +283,17 @@ func TestExampleDocumentsEveryKey(t *testing.T) {
 	got.File = want.File
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("with every default written out:\n%+v\nwithout:\n%+v", got, want)
+	}
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

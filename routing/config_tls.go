@@ -1,23 +1,24 @@
 package routing
 
 import (
-	"bytes"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
-	"os"
-	"path/filepath"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strconv"
 	"strings"
-	"time"
 
 	"gopkg.in/yaml.v3"
 )
 
-// maxPEMSize bounds a certificate or key file.
-const maxPEMSize = 1 << 20
-
-const tlsWant = "write certificates: [{cert: chain.pem, key: key.pem}] or self_signed: [localhost]"
+const (
+	tlsWant = "write certificates: [{cert: chain.pem, key: key.pem}], self_signed: [localhost] or " +
+		"acme: {hosts: [chat.example.com], cache: acme}"
+	redirectWant  = "write https, or https:8443 for a port that is not 443"
+	directoryWant = "write an https:// URL, e.g. https://acme.example.com/directory"
+	cacheWant     = "write the name of a folder for keys and certificates, e.g. /var/lib/wsproxy/acme"
+)
 
 // tls is the tls of a listener.
 func (d *decoder) tls(v value, into *Listener) {
@@ -28,13 +29,34 @@ func (d *decoder) tls(v value, into *Listener) {
 	}
 	faults := len(d.faults)
 	found := tlsKeys.mapping(d, v, "", into.TLS)
-	_, files := found["certificates"]
-	_, selfSigned := found["self_signed"]
+	var sources []string
+	for _, source := range []string{"certificates", "self_signed", "acme"} {
+		if _, ok := found[source]; ok {
+			sources = append(sources, source)
+		}
+	}
 	switch {
-	case files && selfSigned:
-		d.faultUse(v, "has both certificates and self_signed; leave one of them out")
-	case !files && !selfSigned && len(d.faults) == faults:
+	case len(sources) > 1:
+		d.faultUse(v, "has %s; leave all but one of them out", strings.Join(sources, " and "))
+	case len(sources) == 0 && len(d.faults) == faults:
 		d.faultUse(v, "has no certificate; %s", tlsWant)
+	}
+	d.checkTLS(v, found, into.TLS)
+}
+
+// checkTLS checks what one key says about another.
+func (d *decoder) checkTLS(v value, found map[string]value, t *TLS) {
+	auth := t.ClientAuth == "request" || t.ClientAuth == "require"
+	ca, hasCA := found["client_ca"]
+	if auth && !hasCA {
+		d.faultUse(value{key: join(v.key, "client_ca"), line: v.line, column: v.column},
+			"is missing; client_auth: %s needs the name of a PEM file of CA certificates", t.ClientAuth)
+	}
+	if _, said := found["client_auth"]; hasCA && !auth && (!said || t.ClientAuth == "off") {
+		d.faultUse(ca, "is there, but client_auth is off; write client_auth: request or client_auth: require")
+	}
+	if keys, ok := found["ticket_keys"]; ok && t.NoTickets {
+		d.faultUse(keys, "is there, but session_tickets is off; leave one of them out")
 	}
 }
 
@@ -49,155 +71,95 @@ func (d *decoder) selfSigned(v value) (string, bool) {
 	return name, name != ""
 }
 
-// path is the name of a file, joined with the config's folder unless it is absolute. It is empty
-// after a fault.
-func (d *decoder) path(v value) string {
-	name := parsed(d, v, "write the name of a PEM file, e.g. chain.pem", func(text string) (string, error) {
-		if strings.Contains(text, "-----BEGIN") || strings.ContainsAny(text, "\n\x00") {
-			return "", errors.New("the PEM itself stands here; write the name of a file that holds it")
-		}
-		return text, nil
-	})
-	if name == "" || filepath.IsAbs(name) {
-		return name
-	}
-	return filepath.Join(d.dir, name)
+// curve is one of curves.
+func (d *decoder) curve(v value) (tls.CurveID, bool) {
+	var one tls.CurveID
+	choice("", curves, func(id *tls.CurveID) *tls.CurveID { return id }).decode(d, v, &one)
+	return one, one != 0
 }
 
-// certificate is one pair of certificates, its files read and checked.
-func (d *decoder) certificate(v value) (CertificateFiles, bool) {
-	var files CertificateFiles
-	if v.node.Kind != yaml.MappingNode {
-		d.fault(v, "%s; a mapping is needed, e.g. {cert: chain.pem, key: key.pem}", standing(v.node))
-		return files, false
+// alpn is a list of protocols, or off.
+func (d *decoder) alpn(v value, into *TLS) {
+	if v.node.Kind == yaml.ScalarNode && v.node.Value == "off" {
+		into.AnyProtocol = true
+		return
 	}
-	found := certificateKeys.mapping(d, v, "", &files)
-	d.need(v, found, "cert", "write the name of a PEM file with the certificate and its chain")
-	d.need(v, found, "key", "write the name of a PEM file with the private key")
-
-	// No error of a parser is shown from here on: some quote what they were given, and it may be a key.
-	var chain, key []byte
-	var leaf *x509.Certificate
-	if files.Cert != "" {
-		chain = d.pemFile(found["cert"], files.Cert)
-	}
-	if files.Key != "" {
-		key = d.pemFile(found["key"], files.Key)
-	}
-	if chain != nil {
-		leaf = d.leaf(found["cert"], files.Cert, chain)
-	}
-	if key != nil && !d.checkKey(found["key"], files.Key, key) || key == nil || leaf == nil {
-		return files, false
-	}
-	if _, err := tls.X509KeyPair(chain, key); err != nil {
-		d.fault(found["key"], "%s is not the key of the certificate in %s", quote(files.Key), quote(files.Cert))
-		return files, false
-	}
-	files.Names, files.NotAfter = leaf.DNSNames, leaf.NotAfter
-	for _, ip := range leaf.IPAddresses {
-		files.Names = append(files.Names, ip.String())
-	}
-	d.warn(found["cert"], files, leaf)
-	return files, true
+	list("", "[http/1.1, http/1.0], or off", nil, func(t *TLS) *[]string { return &t.Protocols },
+		func(d *decoder, v value) (string, bool) {
+			name := parsed(d, v, "write the name of a protocol, e.g. http/1.1", parseProtocol)
+			return name, name != ""
+		}).decode(d, v, into)
 }
 
-// pemFile reads a file; nil after a fault.
-func (d *decoder) pemFile(v value, name string) []byte {
-	// Opening what is no file, such as a named pipe, might wait for ever.
-	info, err := os.Stat(name)
-	if err != nil {
-		d.fault(v, "%s: %v", quote(name), cause(err))
-		return nil
-	}
-	if !info.Mode().IsRegular() {
-		d.fault(v, "%s is not a file", quote(name))
-		return nil
-	}
-	data, err := readFile(name, maxPEMSize)
-	if err != nil {
-		d.fault(v, "%s: %v", quote(name), err)
-		return nil
-	}
-	return data
-}
-
-// leaf parses a chain and gives its first certificate, nil after a fault.
-func (d *decoder) leaf(v value, name string, chain []byte) *x509.Certificate {
-	var leaf *x509.Certificate
-	for rest := chain; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			d.fault(v, "%s holds a certificate that cannot be read; a PEM file of X.509 certificates is needed", quote(name))
-			return nil
-		}
-		if leaf == nil {
-			leaf = c
-		}
-	}
-	if leaf == nil {
-		d.fault(v, "%s holds no certificate; a PEM file with BEGIN CERTIFICATE is needed", quote(name))
-	}
-	return leaf
-}
-
-// checkKey reports whether a file holds a private key that can be read, else notes a fault.
-func (d *decoder) checkKey(v value, name string, data []byte) bool {
-	var block *pem.Block
-	for rest := data; ; {
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
-			break
-		}
-	}
+// parseProtocol reads the name of a protocol for ALPN (RFC 7301 §3.1).
+func parseProtocol(text string) (string, error) {
 	switch {
-	case block == nil && bytes.Contains(data, []byte("BEGIN CERTIFICATE")):
-		d.fault(v, "%s holds a certificate and no private key", quote(name))
-	case block == nil:
-		d.fault(v, "%s holds no private key; a PEM file with BEGIN PRIVATE KEY is needed", quote(name))
-	case block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "":
-		d.fault(v, "%s holds an encrypted key; a key without passphrase is needed", quote(name))
-	case !readableKey(block.Bytes):
-		d.fault(v, "%s holds a key that cannot be read; RSA, ECDSA and Ed25519 are supported", quote(name))
-	default:
-		return true
+	case text == "h2" || text == "h3" || text == "h2c":
+		return "", fmt.Errorf("%s is not spoken; HTTP/1.1 is, as http/1.1 or any name that your clients know it by", quote(text))
+	case text == "acme-tls/1":
+		return "", fmt.Errorf("%s is offered by itself when there is acme; leave it out", quote(text))
+	case len(text) > 255 || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
+		return "", fmt.Errorf("%s is no name of a protocol; write e.g. http/1.1", quote(text))
 	}
-	return false
+	return text, nil
 }
 
-// readableKey reports whether crypto/tls can read a private key in one of the forms it knows.
-func readableKey(der []byte) bool {
-	if _, err := x509.ParsePKCS8PrivateKey(der); err == nil {
-		return true
+// acme is the acme of a listener's tls.
+func (d *decoder) acme(v value, into *TLS) {
+	into.ACME = new(ACME)
+	if v.node.Kind != yaml.MappingNode {
+		d.fault(v, "%s; a mapping is needed, e.g. {hosts: [chat.example.com], cache: acme}", standing(v.node))
+		return
 	}
-	if _, err := x509.ParsePKCS1PrivateKey(der); err == nil {
-		return true
-	}
-	_, err := x509.ParseECPrivateKey(der)
-	return err == nil
+	found := acmeKeys.mapping(d, v, "", into.ACME)
+	d.need(v, found, "hosts", "write the names to have certificates for, e.g. [chat.example.com]")
+	d.need(v, found, "cache", cacheWant)
 }
 
-// warn notes what clients will hold against a certificate.
-func (d *decoder) warn(v value, files CertificateFiles, leaf *x509.Certificate) {
-	problem := ""
-	switch now := time.Now(); {
-	case now.After(leaf.NotAfter):
-		problem = quote(files.Cert) + " expired on " + leaf.NotAfter.UTC().Format(time.DateOnly)
-	case now.Before(leaf.NotBefore):
-		problem = quote(files.Cert) + " is not valid before " + leaf.NotBefore.UTC().Format(time.DateOnly)
-	case len(files.Names) == 0:
-		problem = quote(files.Cert) + " is for no host name and no IP address"
+// acmeHost is one name to have a certificate for.
+func (d *decoder) acmeHost(v value) (string, bool) {
+	name := parsed(d, v, "write a host name, e.g. chat.example.com", func(text string) (string, error) {
+		name, err := parseHost(text)
+		if err != nil {
+			return "", err
+		}
+		_, notIP := netip.ParseAddr(name)
+		switch {
+		case name == "" || strings.HasPrefix(name, "*"):
+			return "", fmt.Errorf("%s: no certificate can be obtained for a wildcard in this way; write each name", quote(text))
+		case notIP == nil || !strings.Contains(name, "."):
+			return "", fmt.Errorf("%s is not a name that a CA gives certificates for; write e.g. chat.example.com", quote(text))
+		}
+		return name, nil
+	})
+	return name, name != ""
+}
+
+func parseEmail(text string) (string, error) {
+	if user, host, ok := strings.Cut(text, "@"); !ok || user == "" || host == "" || strings.ContainsAny(text, " \t\r\n,<>") {
+		return "", fmt.Errorf("%s is not an address; write e.g. ops@example.com", quote(text))
 	}
-	if problem != "" && len(d.warnings) < keptFaults {
-		d.warnings = append(d.warnings, Fault{File: d.file, Line: v.node.Line, Column: v.node.Column, Key: v.key, Problem: problem})
+	return text, nil
+}
+
+func parseDirectory(text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return "", fmt.Errorf("%s is not an https:// URL; %s", quote(text), directoryWant)
 	}
+	return text, nil
+}
+
+// parseRedirect reads https or https:port.
+func parseRedirect(text string) (int, error) {
+	rest, ok := strings.CutPrefix(text, "https")
+	if ok && rest == "" {
+		return 443, nil
+	}
+	if digits, found := strings.CutPrefix(rest, ":"); ok && found {
+		if port, err := strconv.Atoi(digits); err == nil && port >= 1 && port <= 65535 && isDigits(digits) {
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("%s is unknown; %s", quote(text), redirectWant)
 }

@@ -24,7 +24,7 @@ type certificate struct {
 }
 
 func newCertificate(t *testing.T, dir string, names ...string) certificate {
-	return newCertificateFrom(t, dir, time.Now().Add(-48*time.Hour), time.Now().Add(time.Hour), names...)
+	return newCertificateFrom(t, dir, time.Now().Add(-48*time.Hour), time.Now().Add(15*24*time.Hour), names...)
 }
 
 func newCertificateFrom(t *testing.T, dir string, from, to time.Time, names ...string) certificate {
@@ -157,7 +157,10 @@ func TestDoubtfulCertificatesAreWarnedOf(t *testing.T) {
 	}{
 		{"expired", now.Add(-time.Hour), now.Add(-time.Minute), []string{"a"}, "expired on "},
 		{"early", now.Add(time.Hour), now.Add(2 * time.Hour), []string{"a"}, "is not valid before "},
-		{"nameless", now.Add(-time.Hour), now.Add(time.Hour), nil, "is for no host name and no IP address"},
+		{"over within a day", now.Add(-time.Hour), now.Add(time.Hour), []string{"a"}, "expires within a day"},
+		{"over soon", now.Add(-time.Hour), now.Add(13*24*time.Hour + time.Hour), []string{"a"},
+			"expires on " + now.Add(13*24*time.Hour+time.Hour).UTC().Format(time.DateOnly) + ", in 14 days"},
+		{"nameless", now.Add(-time.Hour), now.Add(15 * 24 * time.Hour), nil, "is for no host name and no IP address"},
 	} {
 		dir := t.TempDir()
 		newCertificateFrom(t, dir, tt.from, tt.to, tt.names...).write(t, "chain.pem", "key.pem")

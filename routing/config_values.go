@@ -26,6 +26,13 @@ var (
 	}
 	engines    = []option[string]{{"auto", "auto"}, {"epoll", "epoll"}, {"goroutines", "goroutines"}}
 	logFormats = []option[string]{{"text", "text"}, {"json", "json"}}
+	// What crypto/tls has by itself, in its order.
+	curves = []option[tls.CurveID]{
+		{"X25519MLKEM768", tls.X25519MLKEM768}, {"SecP256r1MLKEM768", tls.SecP256r1MLKEM768},
+		{"SecP384r1MLKEM1024", tls.SecP384r1MLKEM1024}, {"X25519", tls.X25519},
+		{"P-256", tls.CurveP256}, {"P-384", tls.CurveP384}, {"P-521", tls.CurveP521},
+	}
+	clientAuths = []option[string]{{"off", "off"}, {"request", "request"}, {"require", "require"}}
 )
 
 // option is one of the words a choice allows, and what it stands for.

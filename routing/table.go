@@ -44,6 +44,13 @@ type Table struct {
 	any      *paths
 }
 
+// place is what tells one Backend from another.
+type place struct {
+	addr   string
+	secure bool
+	tls    BackendTLS
+}
+
 // paths are the routes of one host.
 type paths struct {
 	exact  map[string]*Route
@@ -62,7 +69,7 @@ func NewTable(cfg *Config, builtin map[string]string) (*Table, error) {
 		wildcard: make(map[string]*paths),
 		any:      newPaths(),
 	}
-	byAddr := make(map[string]*Backend)
+	byAddr := make(map[place]*Backend)
 	for i, rc := range cfg.Routes {
 		if err := t.add(rc, builtin, byAddr); err != nil {
 			return nil, fmt.Errorf("routes[%d]: %w", i, err)
@@ -78,7 +85,7 @@ func NewTable(cfg *Config, builtin map[string]string) (*Table, error) {
 	return t, nil
 }
 
-func (t *Table) add(rc RouteConfig, builtin map[string]string, byAddr map[string]*Backend) error {
+func (t *Table) add(rc RouteConfig, builtin map[string]string, byAddr map[place]*Backend) error {
 	rc.fillDefaults()
 	host, err := parseHost(rc.Host)
 	if err != nil {
@@ -114,10 +121,14 @@ func (t *Table) add(rc RouteConfig, builtin map[string]string, byAddr map[string
 		if addr == "" {
 			return fmt.Errorf("backends[%d]: %s has no address", i, quote(bc.URL))
 		}
-		b := byAddr[addr]
+		at := place{addr: addr}
+		if bc.TLS != nil {
+			at.secure, at.tls = true, *bc.TLS
+		}
+		b := byAddr[at]
 		if b == nil {
-			b = newBackend(bc.URL, addr)
-			byAddr[addr] = b
+			b = newBackend(bc.URL, addr, bc.TLS)
+			byAddr[at] = b
 			t.backends = append(t.backends, b)
 		}
 		r.Backends = append(r.Backends, b)

@@ -58,12 +58,12 @@ func (w *WebSocket) check() error {
 }
 
 var (
-	validations = []option[bool]{{"on", false}, {"off", true}}
-	excesses    = []option[bool]{{"close", false}, {"wait", true}}
-	onOff       = []option[bool]{{"on", true}, {"off", false}}
+	onOff     = []option[bool]{{"on", true}, {"off", false}}
+	offIsTrue = []option[bool]{{"on", false}, {"off", true}}
+	excesses  = []option[bool]{{"close", false}, {"wait", true}}
 
 	webSocketKeys = schema[WebSocket]{
-		choice("validate", validations, func(w *WebSocket) *bool { return &w.NoValidation }),
+		choice("validate", offIsTrue, func(w *WebSocket) *bool { return &w.NoValidation }),
 		size("max_frame", 125, 1<<40, "unlimited", func(w *WebSocket) *int64 { return &w.MaxFrame }),
 		size("max_message", 1, 1<<40, "unlimited", func(w *WebSocket) *int64 { return &w.MaxMessage }),
 		count("message_rate", 1_000_000, "unlimited", func(w *WebSocket) *int { return &w.MessageRate }),

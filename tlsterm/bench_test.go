@@ -37,7 +37,7 @@ func BenchmarkHandshake(b *testing.B) {
 			"taken over": func() func(net.Conn) error {
 				shared := serverConfig(server)
 				return func(c net.Conn) error {
-					_, err := (&TLSConn{tcp: c.(*net.TCPConn)}).accept(shared)
+					_, err := (&TLSConn{tcp: c.(*net.TCPConn)}).accept(c, shared)
 					return err
 				}
 			}(),

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -11,14 +12,25 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
 
+// errNoCert is a name for which there is no certificate.
+var errNoCert = errors.New("no certificate")
+
 // Certs is an immutable set of certificates, chosen by the server name that a client asks for.
 type Certs struct {
-	byName   map[string][]*tls.Certificate // exact, or "*.example.com"
-	fallback []*tls.Certificate            // all, for a name nobody has and for no name at all
+	all    []loaded
+	byName map[string][]*tls.Certificate // exact, or "*.example.com"
+}
+
+// loaded is one of them.
+type loaded struct {
+	pair KeyPair           // empty for one that was made
+	sum  [sha256.Size]byte // of what the files held
+	cert *tls.Certificate
 }
 
 // KeyPair names the files of a certificate chain and its key, both PEM.
@@ -27,17 +39,67 @@ type KeyPair struct {
 }
 
 // LoadCerts reads key pairs. Their order matters: the first one that a client can use answers for
-// names that none of them has.
+// names that none of them has. No error shows what a file holds.
 func LoadCerts(pairs []KeyPair) (*Certs, error) {
-	certs := &Certs{byName: make(map[string][]*tls.Certificate)}
+	var all []loaded
 	for _, pair := range pairs {
-		cert, err := tls.LoadX509KeyPair(pair.Cert, pair.Key)
+		one, err := load(pair)
 		if err != nil {
 			return nil, fmt.Errorf("load certificate %s: %w", pair.Cert, err)
 		}
-		certs.add(&cert)
+		all = append(all, one)
 	}
-	return certs, nil
+	return newCerts(all), nil
+}
+
+// load reads one pair. Its errors do not name the certificate's file, and show nothing of what the
+// files hold, as those of crypto/tls may.
+func load(pair KeyPair) (loaded, error) {
+	chain, err := readFile(pair.Cert)
+	if err != nil {
+		return loaded{}, err
+	}
+	key, err := readFile(pair.Key)
+	if err != nil {
+		return loaded{}, fmt.Errorf("key %s: %w", pair.Key, err)
+	}
+	if _, err := parsePool(chain); err != nil {
+		return loaded{}, err
+	}
+	cert, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return loaded{}, fmt.Errorf("key %s cannot be read or belongs to another certificate", pair.Key)
+	}
+	return loaded{pair: pair, sum: sha256.Sum256(append(chain, key...)), cert: &cert}, nil
+}
+
+func newCerts(all []loaded) *Certs {
+	c := &Certs{all: all, byName: make(map[string][]*tls.Certificate)}
+	for _, one := range all {
+		for _, name := range one.cert.Leaf.DNSNames {
+			name = strings.ToLower(name)
+			c.byName[name] = append(c.byName[name], one.cert)
+		}
+	}
+	return c
+}
+
+// stats are the certificates of the set, in order.
+func (c *Certs) stats() []CertificateStats {
+	var stats []CertificateStats
+	for _, one := range c.all {
+		stats = append(stats, CertificateStats{one.pair.Cert, names(one.cert.Leaf), one.cert.Leaf.NotAfter})
+	}
+	return stats
+}
+
+// names are the host names and addresses that a certificate is for.
+func names(leaf *x509.Certificate) []string {
+	names := slices.Clone(leaf.DNSNames)
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return names
 }
 
 // SelfSigned makes a certificate for names, which may be IP addresses, valid for a year from now.
@@ -79,17 +141,8 @@ func SelfSigned(names []string) (*Certs, error) {
 	if err != nil {
 		return nil, err
 	}
-	certs := &Certs{byName: make(map[string][]*tls.Certificate)}
-	certs.add(&tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf})
-	return certs, nil
-}
-
-func (c *Certs) add(cert *tls.Certificate) {
-	c.fallback = append(c.fallback, cert)
-	for _, name := range cert.Leaf.DNSNames {
-		name = strings.ToLower(name)
-		c.byName[name] = append(c.byName[name], cert)
-	}
+	cert := &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+	return newCerts([]loaded{{cert: cert}}), nil
 }
 
 // Get is tls.Config.GetCertificate: an exact name before a wildcard (which stands for one label,
@@ -107,15 +160,15 @@ func (c *Certs) Get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	// SupportsCertificate checks the name as well, and that is known not to fit.
 	anyName := *hello
 	anyName.ServerName = ""
-	for _, cert := range c.fallback {
-		if anyName.SupportsCertificate(cert) == nil {
-			return cert, nil
+	for _, one := range c.all {
+		if anyName.SupportsCertificate(one.cert) == nil {
+			return one.cert, nil
 		}
 	}
-	if len(c.fallback) == 0 {
-		return nil, errors.New("no certificate")
+	if len(c.all) == 0 {
+		return nil, errNoCert
 	}
-	return c.fallback[0], nil
+	return c.all[0].cert, nil
 }
 
 // wildcard is the name with its first label replaced, or "" when it has only one.

@@ -144,6 +144,37 @@ func TestRSAAndECDSASideBySide(t *testing.T) {
 	}
 }
 
+// In TLS 1.3 the suites say nothing of the certificate's kind, the signature algorithms do.
+func TestRSAAndECDSASideBySideInTLS13(t *testing.T) {
+	certs, err := LoadCerts([]KeyPair{
+		keyPair(t, ecdsaKey(t), "ecdsa", "a.test", "*.b.test"),
+		keyPair(t, rsaKey(t), "rsa", "a.test", "*.b.test"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pss, p256 := []tls.SignatureScheme{tls.PSSWithSHA256}, []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256}
+	for _, tt := range []struct {
+		server  string
+		schemes []tls.SignatureScheme
+		want    string
+	}{
+		{"a.test", pss, "rsa"},
+		{"a.test", p256, "ecdsa"},
+		{"a.test", append(pss, p256...), "ecdsa"},
+		{"x.b.test", pss, "rsa"},
+		{"x.b.test", p256, "ecdsa"},
+		{"other.test", pss, "rsa"},
+		{"", p256, "ecdsa"},
+	} {
+		cert, err := certs.Get(&tls.ClientHelloInfo{ServerName: tt.server, SignatureSchemes: tt.schemes,
+			SupportedVersions: []uint16{tls.VersionTLS13}, SupportedCurves: []tls.CurveID{tls.X25519}})
+		if err != nil || cert.Leaf.Subject.CommonName != tt.want {
+			t.Errorf("certificate for %q with %v = %v, %v, want %s", tt.server, tt.schemes, cert.Leaf.Subject, err, tt.want)
+		}
+	}
+}
+
 func TestSelfSignedIsForItsNames(t *testing.T) {
 	certs, err := SelfSigned([]string{"localhost", "dev.test", "192.0.2.1"})
 	if err != nil {
@@ -151,7 +182,7 @@ func TestSelfSignedIsForItsNames(t *testing.T) {
 	}
 	addr := serve(t, Config{Certs: certs})
 	roots := x509.NewCertPool()
-	roots.AddCert(certs.fallback[0].Leaf)
+	roots.AddCert(certs.all[0].cert.Leaf)
 	for _, name := range []string{"localhost", "dev.test", "192.0.2.1", "127.0.0.1", "::1"} {
 		conn, err := shake(addr, &tls.Config{ServerName: name, RootCAs: roots})
 		if err != nil {

@@ -137,34 +137,29 @@ func (c *conn) ReadFrom(r io.Reader) (n int64, err error) {
 
 var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-// plainConn carries ws and http.
-type plainConn struct{ conn }
-
-func (c *plainConn) NetConn() net.Conn { return c.halfCloser }
-
 // secureConn carries wss and https. fasthttp calls Handshake on the worker that will serve the
 // first request.
 type secureConn struct {
 	conn
-	tcp      net.Conn
-	listener *Listener
-	shake    func() (tls.ConnectionState, error)
-	state    tls.ConnectionState
+	shaking *shakingConn // below TLS
+	shake   func() (tls.ConnectionState, error)
+	state   tls.ConnectionState
 }
 
-// secure makes a secureConn of a connection: one of the record layer, or one of crypto/tls.
-func (l *Listener) secure(inner net.Conn) *secureConn {
-	c := &secureConn{tcp: inner, listener: l}
+// secureConn makes one of a connection: of the record layer, or of crypto/tls.
+func (l *Listener) secureConn(inner net.Conn) *secureConn {
+	shaking := &shakingConn{halfCloser: inner.(halfCloser), listener: l}
+	c := &secureConn{shaking: shaking}
 	if l.taken != nil {
-		over := &TLSConn{tcp: inner.(halfCloser)}
+		over := &TLSConn{tcp: shaking.halfCloser}
 		c.conn = conn{halfCloser: over}
 		c.shake = func() (tls.ConnectionState, error) {
-			state, err := over.accept(l.taken)
+			state, err := over.accept(shaking, l.taken)
 			return state.tls(), err
 		}
 		return c
 	}
-	over := tls.Server(inner, l.tls)
+	over := tls.Server(shaking, l.tls)
 	c.conn = conn{halfCloser: over}
 	c.shake = func() (tls.ConnectionState, error) {
 		err := over.Handshake()
@@ -173,36 +168,30 @@ func (l *Listener) secure(inner net.Conn) *secureConn {
 	return c
 }
 
-func (c *secureConn) NetConn() net.Conn { return c.tcp }
+func (c *secureConn) NetConn() net.Conn { return c.shaking.halfCloser }
 
-// Handshake shakes hands under the listener's deadline. A connection on which that fails is closed
-// and logged at debug level; what the internet sends to port 443 is not news.
-func (c *secureConn) Handshake() (err error) {
-	_ = c.tcp.SetDeadline(time.Now().Add(c.listener.cfg.HandshakeTimeout))
-	if c.state, err = c.shake(); err != nil {
-		c.listener.cfg.Log.Debug("tls handshake", "client", c.RemoteAddr().String(), "err", err)
-		answerPlain(c.tcp, err)
+// Handshake shakes hands under the listener's deadline and budget. A connection on which that fails
+// is closed, counted and logged at debug level; what the internet sends to port 443 is not news.
+func (c *secureConn) Handshake() error {
+	c.shaking.begin()
+	state, err := c.shake()
+	if err = c.shaking.end(err, &state); err != nil {
+		if isPlainHTTP(err) {
+			answerPlain(c.shaking.halfCloser)
+		}
 		c.Close()
 		return err
 	}
-	return c.tcp.SetDeadline(time.Time{})
+	c.state = state
+	return c.shaking.SetDeadline(time.Time{})
 }
 
 // ConnectionState makes fasthttp take the connection for TLS.
 func (c *secureConn) ConnectionState() tls.ConnectionState { return c.state }
 
 // answerPlain tells a client that sent plain HTTP to a TLS port what it did.
-func answerPlain(tcp net.Conn, err error) {
-	var header tls.RecordHeaderError
-	if !errors.As(err, &header) || header.Conn == nil {
-		return
-	}
-	switch string(header.RecordHeader[:4]) {
-	case "GET ", "HEAD", "POST", "PUT ", "OPTI", "DELE", "PATC":
-		_, _ = io.WriteString(tcp, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n"+
-			"Connection: close\r\n\r\nthis port speaks TLS: use https:// or wss://\n")
-		if conn, ok := tcp.(halfCloser); ok {
-			linger(conn)
-		}
-	}
+func answerPlain(tcp halfCloser) {
+	_, _ = io.WriteString(tcp, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n"+
+		"Connection: close\r\n\r\nthis port speaks TLS: use https:// or wss://\n")
+	linger(tcp)
 }

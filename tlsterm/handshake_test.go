@@ -17,6 +17,12 @@ const hung = 20 * time.Second
 // client sends with the same. It ends with the test, and all it accepted with it.
 func serve(t *testing.T, cfg Config) (addr string) {
 	t.Helper()
+	return served(t, cfg).Addr().String()
+}
+
+// served is serve, and gives the listener.
+func served(t *testing.T, cfg Config) *Listener {
+	t.Helper()
 	ln, err := Listen("127.0.0.1:0", cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +54,7 @@ func serve(t *testing.T, cfg Config) (addr string) {
 		ln.Close()
 		<-ended
 	})
-	return ln.Addr().String()
+	return ln
 }
 
 // shake connects and shakes hands.

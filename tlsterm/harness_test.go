@@ -74,7 +74,7 @@ func shakeBoth(t testing.TB, weAreClient bool, server, client *tls.Config) (ours
 		ours, state, err = Client(near, client, hung)
 	} else {
 		ours = &TLSConn{tcp: near}
-		state, err = ours.accept(serverConfig(server))
+		state, err = ours.accept(ours.tcp, serverConfig(server))
 	}
 	theirErr := <-shaken
 	if err != nil || theirErr != nil {

@@ -3,11 +3,14 @@
 package tlsterm
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,12 +19,37 @@ import (
 
 // Config is a listener's.
 type Config struct {
-	// Certs answers for the server names. Nil makes the listener a plain one.
+	// Certs and ACME answer for the server names; at most one of them is set. With neither the
+	// listener is a plain one.
 	Certs *Certs
+	ACME  *ACME
 
 	// MinVersion is the oldest TLS version that is spoken, as crypto/tls numbers them. Zero means
 	// TLS 1.2.
 	MinVersion uint16
+
+	// Curves are the key exchanges that are spoken; crypto/tls picks among them in an order of its
+	// own. None means those it has by itself.
+	Curves []tls.CurveID
+
+	// Protocols are what a client may name with ALPN, the most wanted first; it is HTTP/1 by any
+	// name. None means http/1.1 and http/1.0.
+	Protocols []string
+
+	// AnyProtocol leaves ALPN out, whatever the client offers.
+	AnyProtocol bool
+
+	// ClientAuth says whether clients show certificates, which ClientCA, a PEM file, has to verify.
+	ClientAuth ClientAuth
+	ClientCA   string
+
+	// NoTickets leaves out session tickets.
+	NoTickets bool
+
+	// TicketKeys is a file of keys for session tickets, a line each: 32 bytes in base64. New tickets
+	// are made with the first, all are accepted. Empty means keys of the listener's own, a new one
+	// each day.
+	TicketKeys string
 
 	// HandshakeTimeout is how long a TLS handshake may take. Zero means ten seconds.
 	HandshakeTimeout time.Duration
@@ -33,6 +61,14 @@ type Config struct {
 	// kilobytes for each connection.
 	KeepTLS bool
 
+	// Budget bounds the handshakes that are worked on at a time, over all listeners that have it. Nil
+	// means one of the listener's own, of the default size.
+	Budget *Budget
+
+	// HTTPSPort is, on a plain listener, the port of https that its requests are redirected to. Zero
+	// means that they are served.
+	HTTPSPort int
+
 	// Log gets what happens to connections before there is a request. Nil means slog's default.
 	Log *slog.Logger
 }
@@ -42,9 +78,20 @@ const defaultHandshakeTimeout = 10 * time.Second
 // Listener accepts connections for fasthttp, each of them a Conn.
 type Listener struct {
 	net.Listener
-	cfg   Config
-	tls   *tls.Config // nil on a plain one
-	taken *tls.Config // for connections that the record layer takes over; nil when none are
+	cfg Config
+
+	// tls begins every handshake and owns the ticket keys; settings is what goes on with it once the
+	// ClientHello is there, challenges if that is an ACME server's. All are nil on a plain listener.
+	tls        *tls.Config
+	taken      *tls.Config // tls for connections that the record layer takes over; nil when none are
+	challenges *tls.Config
+	settings   atomic.Pointer[tls.Config]
+
+	certs  atomic.Pointer[Certs] // nil on a plain listener and with ACME
+	counts counts
+
+	reloading sync.Mutex // guards files
+	files     files
 
 	closeOnce sync.Once
 	closed    chan struct{}
@@ -58,27 +105,69 @@ func Listen(address string, cfg Config) (*Listener, error) {
 	if cfg.MinVersion == 0 {
 		cfg.MinVersion = tls.VersionTLS12
 	}
+	if cfg.Protocols == nil {
+		cfg.Protocols = []string{"http/1.1", "http/1.0"}
+	}
+	if cfg.Budget == nil {
+		cfg.Budget = NewBudget(0)
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	inner, err := sock.Listen(address, cfg.Home)
-	if err != nil {
-		return nil, err
-	}
-	l := &Listener{Listener: inner, cfg: cfg, closed: make(chan struct{})}
-	if cfg.Certs != nil {
-		l.tls = &tls.Config{
-			MinVersion:     cfg.MinVersion,
-			GetCertificate: cfg.Certs.Get,
-			// A client that offers protocols and is given none of them is refused, and curl --http1.0
-			// offers nothing else.
-			NextProtos: []string{"http/1.1", "http/1.0"},
+	l := &Listener{cfg: cfg, closed: make(chan struct{})}
+	if l.secure() {
+		if err := l.prepare(); err != nil {
+			return nil, err
 		}
 		if !cfg.KeepTLS {
 			l.taken = serverConfig(l.tls)
 		}
 	}
+	var err error
+	if l.Listener, err = sock.Listen(address, cfg.Home); err != nil {
+		return nil, err
+	}
 	return l, nil
+}
+
+// secure reports whether the listener ends TLS.
+func (l *Listener) secure() bool { return l.cfg.Certs != nil || l.cfg.ACME != nil }
+
+// prepare makes the settings of TLS from the Config and the files that it names.
+func (l *Listener) prepare() error {
+	l.certs.Store(l.cfg.Certs)
+	if l.cfg.ACME != nil {
+		l.challenges = l.challengeSettings()
+	}
+	l.tls = &tls.Config{GetConfigForClient: l.greeted, SessionTicketsDisabled: l.cfg.NoTickets}
+	if l.cfg.TicketKeys != "" && !l.cfg.NoTickets {
+		data, err := readFile(l.cfg.TicketKeys)
+		if err != nil {
+			return fmt.Errorf("load ticket keys %s: %w", l.cfg.TicketKeys, err)
+		}
+		keys, err := parseTicketKeys(data)
+		if err != nil {
+			return fmt.Errorf("load ticket keys %s: %w", l.cfg.TicketKeys, err)
+		}
+		l.tls.SetSessionTicketKeys(keys)
+		l.files.ticketKeys = sha256.Sum256(data)
+		warnReadable(l.cfg.Log, l.cfg.TicketKeys)
+	}
+	if l.cfg.ClientAuth == NoClientCert {
+		l.settings.Store(l.newSettings(nil))
+		return nil
+	}
+	data, err := readFile(l.cfg.ClientCA)
+	if err != nil {
+		return fmt.Errorf("load client CA %s: %w", l.cfg.ClientCA, err)
+	}
+	pool, err := parsePool(data)
+	if err != nil {
+		return fmt.Errorf("load client CA %s: %w", l.cfg.ClientCA, err)
+	}
+	l.files.clientCA = sha256.Sum256(data)
+	l.settings.Store(l.newSettings(pool))
+	return nil
 }
 
 // Accept waits for the next connection. Running out of descriptors and connections that vanished
@@ -112,9 +201,9 @@ func (l *Listener) Close() error {
 
 func (l *Listener) wrap(inner net.Conn) net.Conn {
 	if l.tls == nil {
-		return &plainConn{conn{halfCloser: inner.(halfCloser)}}
+		return &plainConn{conn: conn{halfCloser: inner.(halfCloser)}, listener: l}
 	}
-	return l.secure(inner)
+	return l.secureConn(inner)
 }
 
 // passes reports whether an error of accept is one that says nothing of the listener (accept(2)):

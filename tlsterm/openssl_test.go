@@ -120,7 +120,7 @@ func opensslAccepted(t *testing.T, args ...string) (*openSSL, *TLSConn, State) {
 	ours := &TLSConn{tcp: tcp.(*net.TCPConn)}
 	t.Cleanup(func() { ours.Close() })
 	_ = ours.SetDeadline(time.Now().Add(hung))
-	state, err := ours.accept(serverConfig(serverTLS()))
+	state, err := ours.accept(ours.tcp, serverConfig(serverTLS()))
 	if err != nil {
 		t.Fatalf("handshake with s_client: %v", err)
 	}
@@ -289,7 +289,7 @@ func TestOpenSSLResumes(t *testing.T) {
 				}
 				ours := &TLSConn{tcp: tcp.(*net.TCPConn)}
 				_ = ours.SetDeadline(time.Now().Add(hung))
-				state, err := ours.accept(shared)
+				state, err := ours.accept(ours.tcp, shared)
 				if err != nil {
 					t.Fatal(err)
 				}

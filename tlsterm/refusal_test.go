@@ -38,7 +38,7 @@ func TestHandshakeThatEndsInWhatIsNotKnown(t *testing.T) {
 				_, _, err = Client(near, client, hung)
 			} else {
 				go func() { shaken <- tls.Client(far, client).Handshake(); far.Close() }()
-				_, err = (&TLSConn{tcp: near}).accept(serverConfig(server))
+				_, err = (&TLSConn{tcp: near}).accept(near, serverConfig(server))
 				near.Close()
 			}
 			if err == nil {
@@ -80,12 +80,12 @@ func TestClientTimeout(t *testing.T) {
 }
 
 // shaken is a handshake that a server has made and the record layer has not taken over yet.
-func shaken(t testing.TB, client *tls.Config) (*shaking, State) {
+func shaken(t testing.TB, client *tls.Config) (*takeover, State) {
 	t.Helper()
 	near, far := tcpPair(t)
 	theirs := make(chan error, 1)
 	go func() { theirs <- tls.Client(far, client).Handshake() }()
-	s := newShaking(near)
+	s := newTakeover(near)
 	over := tls.Server(s, serverConfig(serverTLS()))
 	if err := errors.Join(over.Handshake(), <-theirs); err != nil {
 		t.Fatal(err)
@@ -100,28 +100,28 @@ func TestTakeOverFailsClosed(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		version uint16
-		change  func(s *shaking, state *State)
+		change  func(s *takeover, state *State)
 		want    string
 	}{
-		{"as it is", tls12, func(*shaking, *State) {}, ""},
-		{"as it is", tls13, func(*shaking, *State) {}, ""},
-		{"unknown suite", tls12, func(_ *shaking, state *State) { state.Suite = tls.TLS_RSA_WITH_AES_128_CBC_SHA }, "not known"},
-		{"suite of the other version", tls13, func(_ *shaking, state *State) {
+		{"as it is", tls12, func(*takeover, *State) {}, ""},
+		{"as it is", tls13, func(*takeover, *State) {}, ""},
+		{"unknown suite", tls12, func(_ *takeover, state *State) { state.Suite = tls.TLS_RSA_WITH_AES_128_CBC_SHA }, "not known"},
+		{"suite of the other version", tls13, func(_ *takeover, state *State) {
 			state.Version = tls12
 		}, "another version"},
-		{"no secret", tls13, func(s *shaking, _ *State) { s.secrets.ClientTraffic = nil }, "do not fit"},
-		{"no master secret", tls12, func(s *shaking, _ *State) { s.secrets.Master = nil }, "wrong size"},
-		{"no ClientHello", tls12, func(s *shaking, _ *State) { s.got.n-- }, "wrong size"},
-		{"no ServerHello", tls12, func(s *shaking, _ *State) { s.sentHello.b[0] = 11 }, "wrong size"},
-		{"inside a header", tls13, func(s *shaking, _ *State) { s.headSize = 1 }, "inside a record"},
-		{"inside a record", tls13, func(s *shaking, _ *State) { s.left = 1 }, "inside a record"},
-		{"part of a record sent", tls13, func(s *shaking, _ *State) { s.tail = s.tail[:len(s.tail)-1] }, "part of a record"},
-		{"something behind the tickets", tls13, func(s *shaking, _ *State) {
+		{"no secret", tls13, func(s *takeover, _ *State) { s.secrets.ClientTraffic = nil }, "do not fit"},
+		{"no master secret", tls12, func(s *takeover, _ *State) { s.secrets.Master = nil }, "wrong size"},
+		{"no ClientHello", tls12, func(s *takeover, _ *State) { s.got.n-- }, "wrong size"},
+		{"no ServerHello", tls12, func(s *takeover, _ *State) { s.sentHello.b[0] = 11 }, "wrong size"},
+		{"inside a header", tls13, func(s *takeover, _ *State) { s.headSize = 1 }, "inside a record"},
+		{"inside a record", tls13, func(s *takeover, _ *State) { s.left = 1 }, "inside a record"},
+		{"part of a record sent", tls13, func(s *takeover, _ *State) { s.tail = s.tail[:len(s.tail)-1] }, "part of a record"},
+		{"something behind the tickets", tls13, func(s *takeover, _ *State) {
 			s.tail = append(s.tail, 23, 3, 3, 0, 1, 0)
 		}, "behind the first record"},
-		{"another master secret", tls12, func(s *shaking, _ *State) { s.secrets.Master[0] ^= 1 }, "Finished"},
-		{"no Finished", tls12, func(s *shaking, _ *State) { s.tail = nil }, "Finished"},
-		{"something behind the client's Finished", tls12, func(s *shaking, _ *State) { s.head[4]++ }, "Finished"},
+		{"another master secret", tls12, func(s *takeover, _ *State) { s.secrets.Master[0] ^= 1 }, "Finished"},
+		{"no Finished", tls12, func(s *takeover, _ *State) { s.tail = nil }, "Finished"},
+		{"something behind the client's Finished", tls12, func(s *takeover, _ *State) { s.head[4]++ }, "Finished"},
 	} {
 		client := clientTLS()
 		client.MaxVersion = tt.version

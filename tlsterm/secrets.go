@@ -16,9 +16,9 @@ const (
 	logServerTraffic = "SERVER_TRAFFIC_SECRET_0"
 )
 
-// keyLog is a shaking as its tls.Config's KeyLogWriter. crypto/tls tells secrets in no other way.
+// keyLog is a takeover as its tls.Config's KeyLogWriter. crypto/tls tells secrets in no other way.
 // They go nowhere else.
-type keyLog shaking
+type keyLog takeover
 
 // Write takes one line: label, client random and secret.
 func (k *keyLog) Write(line []byte) (int, error) {
@@ -47,13 +47,13 @@ func (k *keyLog) Write(line []byte) (int, error) {
 }
 
 // serverConfig makes of a listener's config the one for connections that are taken over: what the
-// record layer does not know is not offered, and each handshake tells its secrets to the shaking it
+// record layer does not know is not offered, and each handshake tells its secrets to the takeover it
 // runs over. A GetConfigForClient of base goes on working, except that all tickets are base's: made
 // with its WrapSession, or with ticket keys that change by themselves.
 func serverConfig(base *tls.Config) *tls.Config {
 	shared := base.Clone()
 	shared.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		conn, ok := hello.Conn.(*shaking)
+		conn, ok := hello.Conn.(*takeover)
 		if !ok {
 			return nil, errors.New("tls handshake that is not to be taken over")
 		}
@@ -69,7 +69,7 @@ func serverConfig(base *tls.Config) *tls.Config {
 		}
 		config = config.Clone()
 		conn.observe(config)
-		conn.keepMaster(config, shared)
+		conn.keepMaster(config, base)
 		return config, nil
 	}
 	return shared
@@ -77,7 +77,7 @@ func serverConfig(base *tls.Config) *tls.Config {
 
 // clientConfig is serverConfig for one connection to a backend. Nothing is resumed: the tickets of
 // TLS 1.3 come after the handshake, when crypto/tls is gone.
-func (c *shaking) clientConfig(base *tls.Config) *tls.Config {
+func (c *takeover) clientConfig(base *tls.Config) *tls.Config {
 	config := base.Clone()
 	config.ClientSessionCache = nil
 	config.Renegotiation = tls.RenegotiateNever
@@ -86,7 +86,7 @@ func (c *shaking) clientConfig(base *tls.Config) *tls.Config {
 }
 
 // observe makes a handshake tell its secrets, and end in what the record layer knows.
-func (c *shaking) observe(config *tls.Config) {
+func (c *takeover) observe(config *tls.Config) {
 	config.KeyLogWriter = (*keyLog)(c)
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
 	if config.CipherSuites == nil {
@@ -118,13 +118,13 @@ const ticketLabel = "wsproxy master secret "
 // keepMaster keeps TLS 1.2's master secret in tickets. A resumed session has the master secret of the
 // one before it, which is in the ticket, too, but where only crypto/tls finds it, and no key log
 // tells it again.
-func (c *shaking) keepMaster(config, shared *tls.Config) {
-	wrap, unwrap := shared.WrapSession, shared.UnwrapSession
+func (c *takeover) keepMaster(config, base *tls.Config) {
+	wrap, unwrap := base.WrapSession, base.UnwrapSession
 	if wrap == nil {
-		wrap = shared.EncryptTicket
+		wrap = base.EncryptTicket
 	}
 	if unwrap == nil {
-		unwrap = shared.DecryptTicket
+		unwrap = base.DecryptTicket
 	}
 	config.WrapSession = func(state tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
 		if state.Version == tls.VersionTLS12 {

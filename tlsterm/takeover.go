@@ -2,6 +2,7 @@ package tlsterm
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +16,9 @@ type State struct {
 	Version, Suite       uint16 // as crypto/tls numbers them
 	ServerName, Protocol string // Protocol is ALPN's
 	DidResume            bool
+
+	// PeerCertificates are a client's, nil when it has shown none.
+	PeerCertificates []*x509.Certificate
 }
 
 // tls is the state as fasthttp asks for it.
@@ -22,18 +26,19 @@ func (s State) tls() tls.ConnectionState {
 	return tls.ConnectionState{
 		Version: s.Version, CipherSuite: s.Suite, HandshakeComplete: s.Version != 0,
 		ServerName: s.ServerName, NegotiatedProtocol: s.Protocol, DidResume: s.DidResume,
+		PeerCertificates: s.PeerCertificates,
 	}
 }
 
-// shaking is a connection while crypto/tls shakes hands over it. crypto/tls never gets a byte beyond
+// takeover is a connection while crypto/tls shakes hands over it. crypto/tls never gets a byte beyond
 // the record that it reads, so that nothing is left inside it, and what passes is looked at for the
 // two hellos' randoms and for the records that are sent under the application keys. Then the record
 // layer takes over.
-type shaking struct {
+type takeover struct {
 	net.Conn
 
 	secrets        record.Secrets
-	sentHello, got hello
+	sentHello, got greeting
 
 	// What has been read of the connection and not been handed out yet: a pooled buffer.
 	buf        *[]byte
@@ -49,25 +54,28 @@ type shaking struct {
 	tail []byte
 }
 
-// shakingBuffers hold what one read brings during a handshake.
-var shakingBuffers = sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }}
+// takeoverBuffers hold what one read brings during a handshake.
+var takeoverBuffers = sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }}
 
-func newShaking(conn net.Conn) *shaking {
-	return &shaking{Conn: conn, buf: shakingBuffers.Get().(*[]byte)}
+func newTakeover(conn net.Conn) *takeover {
+	return &takeover{Conn: conn, buf: takeoverBuffers.Get().(*[]byte)}
 }
 
+// shaking is the connection below, which knows its listener.
+func (c *takeover) shaking() *shakingConn { return c.Conn.(*shakingConn) }
+
 // release forgets the secrets and gives back what the handshake needed.
-func (c *shaking) release() {
+func (c *takeover) release() {
 	for _, secret := range [...][]byte{c.secrets.ClientTraffic, c.secrets.ServerTraffic, c.secrets.Master} {
 		clear(secret)
 	}
 	c.secrets = record.Secrets{}
-	shakingBuffers.Put(c.buf)
+	takeoverBuffers.Put(c.buf)
 	c.buf, c.tail = nil, nil
 }
 
 // Read hands out what is there of the record under way, and reads more when nothing is.
-func (c *shaking) Read(p []byte) (n int, err error) {
+func (c *takeover) Read(p []byte) (n int, err error) {
 	if c.start == c.end {
 		c.start = 0
 		if c.end, err = c.Conn.Read(*c.buf); c.end == 0 {
@@ -91,7 +99,7 @@ func (c *shaking) Read(p []byte) (n int, err error) {
 }
 
 // Write sends records, always whole ones.
-func (c *shaking) Write(p []byte) (n int, err error) {
+func (c *takeover) Write(p []byte) (n int, err error) {
 	for rest := p; !c.sentHello.whole(); {
 		size := record.RecordSize(rest)
 		if size == 0 || size > len(rest) {
@@ -106,25 +114,25 @@ func (c *shaking) Write(p []byte) (n int, err error) {
 	return c.Conn.Write(p)
 }
 
-// hello is the beginning of the first handshake message that goes in one direction, a ClientHello or
-// a ServerHello: type, length, version and random (RFC 5246 §7.4.1).
-type hello struct {
+// greeting is the beginning of the first handshake message that goes in one direction, a ClientHello
+// or a ServerHello: type, length, version and random (RFC 5246 §7.4.1).
+type greeting struct {
 	b [1 + 3 + 2 + 32]byte
 	n int
 }
 
 const typeHandshake = 22
 
-func (h *hello) feed(typ byte, content []byte) {
+func (h *greeting) feed(typ byte, content []byte) {
 	if typ == typeHandshake {
 		h.n += copy(h.b[h.n:], content)
 	}
 }
 
-func (h *hello) whole() bool { return h.n == len(h.b) }
+func (h *greeting) whole() bool { return h.n == len(h.b) }
 
-// random is that of a hello of TLS 1.2, nil when it is none.
-func (h *hello) random(msg byte) []byte {
+// random is that of a greeting of TLS 1.2, nil when it is none.
+func (h *greeting) random(msg byte) []byte {
 	if !h.whole() || h.b[0] != msg {
 		return nil
 	}
@@ -134,7 +142,7 @@ func (h *hello) random(msg byte) []byte {
 // shake has crypto/tls shake hands over c and takes over from it. What is left of the connection's
 // bytes is read already. On an error crypto/tls has sent the alert, if there is one to send, and the
 // connection is good for nothing.
-func (c *shaking) shake(over *tls.Conn, client bool) (session record.Session, read []byte, state State, err error) {
+func (c *takeover) shake(over *tls.Conn, client bool) (session record.Session, read []byte, state State, err error) {
 	if err := over.Handshake(); err != nil {
 		return record.Session{}, nil, State{}, err
 	}
@@ -142,6 +150,9 @@ func (c *shaking) shake(over *tls.Conn, client bool) (session record.Session, re
 	state = State{
 		Version: agreed.Version, Suite: agreed.CipherSuite,
 		ServerName: agreed.ServerName, Protocol: agreed.NegotiatedProtocol, DidResume: agreed.DidResume,
+	}
+	if !client {
+		state.PeerCertificates = agreed.PeerCertificates
 	}
 	session, err = c.takeOver(state, client)
 	if err != nil {
@@ -152,7 +163,7 @@ func (c *shaking) shake(over *tls.Conn, client bool) (session record.Session, re
 }
 
 // takeOver makes the Session. Whatever is not as expected ends the connection.
-func (c *shaking) takeOver(state State, client bool) (record.Session, error) {
+func (c *takeover) takeOver(state State, client bool) (record.Session, error) {
 	const clientHello, serverHello = 1, 2
 	fromClient, fromServer := &c.got, &c.sentHello
 	if client {
@@ -191,7 +202,7 @@ func (c *shaking) takeOver(state State, client bool) (record.Session, error) {
 
 // countSent finds the records at the end of what was sent that are under the application key: in
 // TLS 1.3 those of a server's tickets, in TLS 1.2 Finished. It tries each, since nothing else tells.
-func (c *shaking) countSent(session *record.Session) (n int, err error) {
+func (c *takeover) countSent(session *record.Session) (n int, err error) {
 	ciphers := cipherPool.Get().(*record.Ciphers)
 	defer cipherPool.Put(ciphers)
 	room := partBuffers.Get().(*[]byte)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -62,7 +63,11 @@ func TestTakeOver(t *testing.T) {
 				if weAreClient {
 					name = "localhost"
 				}
-				if got := (State{want.Version, want.CipherSuite, name, want.NegotiatedProtocol, false}); state != got || state.Version != version {
+				certificates := state.PeerCertificates
+				if shown := !weAreClient && strings.Contains(tt.name, "client certificate"); shown != (len(certificates) == 1) {
+					t.Errorf("%d certificates of the client, want one: %v", len(certificates), shown)
+				}
+				if got := (State{want.Version, want.CipherSuite, name, want.NegotiatedProtocol, false, certificates}); !reflect.DeepEqual(state, got) || state.Version != version {
 					t.Errorf("state %+v, want %+v", state, got)
 				}
 				if tt.suite != 0 && state.Suite != tt.suite {
@@ -88,7 +93,7 @@ func TestResumption(t *testing.T) {
 				shaken := make(chan error, 1)
 				go func() { shaken <- theirs.Handshake() }()
 				ours := &TLSConn{tcp: near}
-				state, err := ours.accept(shared)
+				state, err := ours.accept(ours.tcp, shared)
 				if theirErr := <-shaken; err != nil || theirErr != nil {
 					t.Fatalf("handshake: %v here, %v at the client", err, theirErr)
 				}
@@ -152,7 +157,7 @@ func TestConfigForClient(t *testing.T) {
 	client.ServerName = "refused.test"
 	shaken := make(chan error, 1)
 	go func() { shaken <- tls.Client(far, client).Handshake() }()
-	if _, err := (&TLSConn{tcp: near}).accept(serverConfig(base)); err == nil || !strings.Contains(err.Error(), "not this one") {
+	if _, err := (&TLSConn{tcp: near}).accept(near, serverConfig(base)); err == nil || !strings.Contains(err.Error(), "not this one") {
 		t.Errorf("accept = %v, want GetConfigForClient's error", err)
 	}
 	if err := <-shaken; err == nil || !strings.Contains(err.Error(), "internal error") {
@@ -193,7 +198,7 @@ func TestDataBehindFinished(t *testing.T) {
 			sent <- err
 		}()
 		ours := &TLSConn{tcp: near}
-		if _, err := ours.accept(serverConfig(serverTLS())); err != nil {
+		if _, err := ours.accept(ours.tcp, serverConfig(serverTLS())); err != nil {
 			t.Fatal(err)
 		}
 		got := make([]byte, size)
@@ -215,7 +220,7 @@ func TestNothingIsLeftOfTheHandshake(t *testing.T) {
 	go func() { shaken <- theirs.Handshake() }()
 	ours := &TLSConn{tcp: near}
 	left, secret := func() (weak.Pointer[tls.Conn], []byte) {
-		s := newShaking(near)
+		s := newTakeover(near)
 		over := tls.Server(s, serverConfig(serverTLS()))
 		if _, err := ours.shake(s, over); err != nil {
 			t.Fatal(err)

@@ -50,7 +50,7 @@ const closeTimeout = 5 * time.Second
 func Client(conn net.Conn, cfg *tls.Config, timeout time.Duration) (*TLSConn, State, error) {
 	c := &TLSConn{tcp: conn.(halfCloser), client: true}
 	_ = conn.SetDeadline(time.Now().Add(timeout))
-	s := newShaking(conn)
+	s := newTakeover(conn)
 	defer s.release()
 	state, err := c.shake(s, tls.Client(s, s.clientConfig(cfg)))
 	if err == nil {
@@ -63,15 +63,15 @@ func Client(conn net.Conn, cfg *tls.Config, timeout time.Duration) (*TLSConn, St
 	return c, state, nil
 }
 
-// accept shakes hands with a client; cfg is serverConfig's. Until then nothing can be read or
-// written.
-func (c *TLSConn) accept(cfg *tls.Config) (State, error) {
-	s := newShaking(c.tcp)
+// accept shakes hands with a client over the connection below, which over may look after meanwhile;
+// cfg is serverConfig's. Until then nothing can be read or written.
+func (c *TLSConn) accept(over net.Conn, cfg *tls.Config) (State, error) {
+	s := newTakeover(over)
 	defer s.release()
 	return c.shake(s, tls.Server(s, cfg))
 }
 
-func (c *TLSConn) shake(s *shaking, over *tls.Conn) (State, error) {
+func (c *TLSConn) shake(s *takeover, over *tls.Conn) (State, error) {
 	session, read, state, err := s.shake(over, c.client)
 	if err != nil {
 		return State{}, err

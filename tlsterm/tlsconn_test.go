@@ -22,7 +22,7 @@ func ourPair(t testing.TB) (server, client *TLSConn) {
 	server = &TLSConn{tcp: near}
 	accepted := make(chan error, 1)
 	go func() {
-		_, err := server.accept(serverConfig(serverTLS()))
+		_, err := server.accept(server.tcp, serverConfig(serverTLS()))
 		accepted <- err
 	}()
 	client, _, err := Client(far, clientTLS(), hung)

@@ -48,6 +48,10 @@ func announce(w io.Writer, cfg *routing.Config, listeners []*tlsterm.Listener) {
 	try := ""
 	for i, l := range cfg.Listeners {
 		at := reachable(listeners[i].Addr())
+		if l.HTTPSPort > 0 {
+			fmt.Fprintf(w, "  http://%s/  (redirects to https)\n", at)
+			continue
+		}
 		if l.TLS == nil {
 			fmt.Fprintf(w, "  ws://%s/  http://%s/\n", at, at)
 			if try == "" {
@@ -58,6 +62,9 @@ func announce(w io.Writer, cfg *routing.Config, listeners []*tlsterm.Listener) {
 		note, flags := "", ""
 		if len(l.TLS.SelfSigned) > 0 {
 			note, flags = "  (self-signed certificate for "+strings.Join(l.TLS.SelfSigned, ", ")+")", " --insecure"
+		}
+		if l.TLS.ACME != nil {
+			note = "  (ACME certificates for " + strings.Join(l.TLS.ACME.Hosts, ", ") + ")"
 		}
 		fmt.Fprintf(w, "  wss://%s/  https://%s/%s\n", at, at, note)
 		try = fmt.Sprintf("%s connect wss://%s/%s", invocation(), at, flags)
@@ -78,6 +85,9 @@ func announce(w io.Writer, cfg *routing.Config, listeners []*tlsterm.Listener) {
 			host = "*"
 		}
 		fmt.Fprintf(w, "  %s%s → %s\n", host, r.Path, strings.Join(urls, ", "))
+	}
+	if try == "" { // every listener redirects
+		try = invocation() + " check"
 	}
 	fmt.Fprintf(w, "\ntry\n  %s\n\n", try)
 }

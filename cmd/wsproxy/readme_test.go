@@ -65,6 +65,16 @@ func TestReadmeConfigurationIsGood(t *testing.T) {
 	}
 }
 
+func TestReadmeConfigurationWithACMEIsGood(t *testing.T) {
+	p := program(t, "check", "-c", config(t, readmeBlock(t, "yaml", "acme:")))
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if status := p.exit(); status != 0 || !strings.Contains(p.stdout.String(), "is good: 2 listeners, 1 route") {
+		t.Errorf("check exits with %d and says %q %q", status, p.stdout, p.stderr)
+	}
+}
+
 func TestReadmeShowsTheFaultsOfThisFile(t *testing.T) {
 	want := readmeBlock(t, "console", "wsproxy check -c proxy.yaml\n")
 	_, want, _ = strings.Cut(want, "\n")
@@ -92,13 +102,19 @@ routes:
 // writePair writes a certificate and its key as README.md names them.
 func writePair(t *testing.T, dir string) {
 	t.Helper()
+	writePairUntil(t, dir, time.Now().Add(90*24*time.Hour))
+}
+
+// writePairUntil writes one that expires then.
+func writePairUntil(t *testing.T, dir string, notAfter time.Time) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), DNSNames: []string{"chat.example.com"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: notAfter,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

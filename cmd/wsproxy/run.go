@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -32,6 +31,9 @@ func run(file string) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 
 	p, err := start(cfg)
 	if err != nil {
@@ -41,15 +43,19 @@ func run(file string) error {
 	for _, w := range cfg.Warnings {
 		p.log.Warn("configuration", "err", w.String())
 	}
-	select {
-	case s := <-signals:
-		p.log.Info("stopping", "signal", s.String(), "links", p.engine.Stats().Open, "grace_period", cfg.GracePeriod)
-	case err := <-p.failed:
-		p.log.Error("listener", "err", err)
-		p.stop(cfg, signals)
-		return err
+	for {
+		select {
+		case <-hangups:
+			p.reload()
+		case s := <-signals:
+			p.log.Info("stopping", "signal", s.String(), "links", p.engine.Stats().Open, "grace_period", cfg.GracePeriod)
+			return p.stop(cfg, signals)
+		case err := <-p.failed:
+			p.log.Error("listener", "err", err)
+			p.stop(cfg, signals)
+			return err
+		}
 	}
-	return p.stop(cfg, signals)
 }
 
 // proxy is the rooms of one running configuration.
@@ -60,6 +66,8 @@ type proxy struct {
 	forward   *forward.Transport
 	front     *front.Server
 	listeners []*tlsterm.Listener
+	acme      []*tlsterm.ACME
+	watcher   *tlsterm.Watcher // nil until the listeners are there
 
 	serving sync.WaitGroup
 	failed  chan error    // the first listener that ended by itself
@@ -87,6 +95,17 @@ func start(cfg *routing.Config) (_ *proxy, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkBackends(table); err != nil {
+		return nil, err
+	}
+	budget := tlsterm.NewBudget(cfg.Limits.TLSHandshakes)
+	for _, l := range cfg.Listeners {
+		ln, err := p.listen(cfg, l, budget)
+		if err != nil {
+			return nil, err
+		}
+		p.listeners = append(p.listeners, ln)
+	}
 	memory := newTrimmer()
 	p.front = front.New(front.Config{
 		Table: table,
@@ -100,20 +119,18 @@ func start(cfg *routing.Config) (_ *proxy, err error) {
 		HeaderSize:    int(cfg.Limits.HeaderSize),
 		HeaderTimeout: cfg.Timeouts.RequestHeader,
 		BodySize:      cfg.Limits.BodySize,
+		Challenge:     p.challenge(),
 		KeepAlive:     cfg.Timeouts.KeepAlive,
 		Log:           p.log,
 	})
-	for _, l := range cfg.Listeners {
-		ln, err := p.listen(cfg, l)
-		if err != nil {
-			return nil, err
-		}
-		p.listeners = append(p.listeners, ln)
-	}
 	for _, ln := range p.listeners {
 		p.serving.Go(func() { p.serve(ln) })
 	}
 	p.serving.Go(func() { memory.run(p.closed) })
+	p.watcher = tlsterm.Watch(p.log, p.listeners...)
+	for _, a := range p.acme {
+		a.Obtain() // now that its challenges find somebody
+	}
 	return p, nil
 }
 
@@ -135,25 +152,6 @@ func (p *proxy) table(cfg *routing.Config) (*routing.Table, error) {
 	return routing.NewTable(cfg, builtin)
 }
 
-// listen opens one listener. Its errors say what the user can do.
-func (p *proxy) listen(cfg *routing.Config, l routing.Listener) (*tlsterm.Listener, error) {
-	c := tlsterm.Config{
-		HandshakeTimeout: cfg.Timeouts.TLSHandshake, KeepTLS: cfg.Engine == "goroutines", Home: p.engine.Home(), Log: p.log,
-	}
-	if l.TLS != nil {
-		var err error
-		if c.Certs, err = certs(l.TLS); err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
-		}
-		c.MinVersion = l.TLS.MinVersion
-	}
-	ln, err := tlsterm.Listen(l.Address, c)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s (%s:%d): %w", l.Address, cfg.File, l.Line, advise(err))
-	}
-	return ln, nil
-}
-
 // advise says of the usual reasons for which an address cannot be had what the user can do.
 func advise(err error) error {
 	switch {
@@ -167,17 +165,6 @@ func advise(err error) error {
 		return op.Err // without the address, which has been said
 	}
 	return err
-}
-
-func certs(t *routing.TLS) (*tlsterm.Certs, error) {
-	if len(t.SelfSigned) > 0 {
-		return tlsterm.SelfSigned(t.SelfSigned)
-	}
-	pairs := make([]tlsterm.KeyPair, len(t.Certificates))
-	for i, c := range t.Certificates {
-		pairs[i] = tlsterm.KeyPair{Cert: c.Cert, Key: c.Key}
-	}
-	return tlsterm.LoadCerts(pairs)
 }
 
 func (p *proxy) serve(ln *tlsterm.Listener) {
@@ -222,6 +209,9 @@ func (p *proxy) stop(cfg *routing.Config, signals <-chan os.Signal) error {
 // close ends what needs no grace.
 func (p *proxy) close() {
 	close(p.closed)
+	if p.watcher != nil {
+		p.watcher.Close()
+	}
 	for _, ln := range p.listeners {
 		ln.Close()
 	}

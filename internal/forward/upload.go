@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"wsproxy/internal/head"
 )
 
 // inMemory is the size up to which a body of known length is sent in one piece with the head, once
@@ -118,8 +120,7 @@ func (u *upload) run() {
 		}
 		if whole {
 			if u.body.length < 0 {
-				// The trailer section has its own empty line.
-				piece = append(append(piece, "0\r\n"...), u.body.header.TrailerHeader()...)
+				piece = appendTrailers(append(piece, "0\r\n"...), u.body.header)
 			}
 			// Before the backend can know: it may answer at once.
 			u.whole.Store(true)
@@ -130,6 +131,17 @@ func (u *upload) run() {
 			return
 		}
 	}
+}
+
+// appendTrailers appends the trailer section of a request. A backend that takes trailers for fields
+// must not find one there that is the proxy's to set.
+func appendTrailers(dst []byte, h *fasthttp.RequestHeader) []byte {
+	for f := range head.Fields(h.TrailerHeader()) {
+		if !head.Reserved(f.Name) {
+			dst = head.AppendField(dst, f.Name, f.Value)
+		}
+	}
+	return append(dst, "\r\n"...)
 }
 
 // send writes a piece of the body unless the backend takes no more.

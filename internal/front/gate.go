@@ -94,7 +94,7 @@ const maxOptions = 16
 // essential reports whether a field is one that the proxy sets or needs, so that a Connection field
 // which declares it hop-by-hop is an attack (or a mistake that would break the request).
 func essential(name []byte) bool {
-	for _, prefix := range [...]string{"Host", "Content-", "X-Forwarded-", "Forwarded", "Sec-WebSocket-", "Origin",
+	for _, prefix := range [...]string{"Host", "Content-", "X-Forwarded-", "Forwarded", "X-Client-Cert", "Client-Cert", "Sec-WebSocket-", "Origin",
 		"Cookie", "Authorization"} {
 		if len(name) >= len(prefix) && head.EqualFold(name[:len(prefix)], prefix) {
 			return true

@@ -71,10 +71,10 @@ var refused = []struct {
 	{"HTTP/2.0", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", 400},
 	{"HTTP/0.9", "GET /\r\n\r\n", 400},
 	{"the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400},
-	{"what TLS begins with", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400},
 
 	{"Connection drops Host", "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, Host\r\n\r\n", 400},
 	{"Connection drops where it came from", "GET / HTTP/1.1\r\nHost: a\r\nConnection: X-Forwarded-For\r\n\r\n", 400},
+	{"Connection drops who it is", "GET / HTTP/1.1\r\nHost: a\r\nConnection: x-client-cert-subject\r\n\r\n", 400},
 	{"Connection drops cookies", "GET / HTTP/1.1\r\nHost: a\r\nConnection: cookie\r\nCookie: b\r\n\r\n", 400},
 	{"Connection drops a length", "POST / HTTP/1.1\r\nHost: a\r\nConnection: content-length\r\nContent-Length: 3\r\n\r\nabc", 400},
 	{"Connection names very many", "GET / HTTP/1.1\r\nHost: a\r\nConnection: " + strings.Repeat("b,", 17) + "\r\n\r\n", 400},

@@ -29,6 +29,7 @@ var refusals = []refusal{
 	{errHeaderSize, fasthttp.StatusRequestHeaderFieldsTooLarge, tell | hangUp},
 	{errTooSlow, fasthttp.StatusRequestTimeout, tell | hangUp},
 	{errBodySize, fasthttp.StatusRequestEntityTooLarge, tell | hangUp},
+	{errRedirects, fasthttp.StatusForbidden, tell | hangUp},
 	{errStopping, fasthttp.StatusServiceUnavailable, tell | hangUp},
 	{upgrade.ErrMethod, fasthttp.StatusMethodNotAllowed, tell},
 	{upgrade.ErrVersion, fasthttp.StatusUpgradeRequired, tell},

@@ -40,6 +40,10 @@ type Config struct {
 	// BodySize is the most bytes that the body of a plain request may have. Zero means no limit.
 	BodySize int64
 
+	// Challenge answers the path of an ACME server's HTTP-01 challenge for a host on plain listeners. It
+	// reports false for what is not its own. Nil means that there are none.
+	Challenge func(host, path string) (body []byte, ok bool)
+
 	// KeepAlive is how long a connection may be idle between requests. Zero means a minute.
 	KeepAlive time.Duration
 
@@ -160,6 +164,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	path, _, _ := bytes.Cut(target, []byte("?"))
+	if s.onPlainPort(ctx, target, path) {
+		return
+	}
 	route := s.cfg.Table.Match(ctx.Request.Header.Host(), path)
 	if route == nil {
 		s.refuse(ctx, nil, errNoRoute)
@@ -264,8 +271,12 @@ func request(ctx *fasthttp.RequestCtx, route *routing.Route, b *routing.Backend,
 		Proto:      "http",
 		ClientHost: string(h.Host()),
 	}
-	if ctx.IsTLS() {
+	if state := ctx.TLSConnectionState(); state != nil {
 		req.Proto = "https"
+		// With certificates that nobody has verified there is no handshake.
+		if len(state.PeerCertificates) > 0 {
+			req.ClientCert = head.ClientCertOf(state.PeerCertificates[0])
+		}
 	}
 	if len(h.Host()) == 0 && req.Host == "" {
 		req.Host = b.Host

@@ -18,6 +18,9 @@ type Request struct {
 	// and -Host.
 	ClientIP, Proto, ClientHost string
 
+	// ClientCert, unless nil, becomes X-Client-Cert-Subject, -San and -Fingerprint.
+	ClientCert *ClientCert
+
 	// Upgrade keeps the request an opening handshake: Connection and Upgrade, which are
 	// hop-by-hop, stand again where the client had them. A handshake has no body and no fields
 	// that frame one.
@@ -29,7 +32,7 @@ type Request struct {
 //   - hop-by-hop fields and those that Connection names (RFC 9110 §7.6.1), but for
 //     Transfer-Encoding, since a body is passed on in the framing it came in;
 //   - Expect, which the server in front has already answered;
-//   - X-Forwarded-* and Forwarded from the client, which nobody has reason to believe.
+//   - what is Reserved, which nobody has reason to believe of the client.
 func (r *Request) Append(dst []byte) []byte {
 	dst = append(dst, r.Method...)
 	dst = append(dst, ' ')
@@ -51,7 +54,7 @@ func (r *Request) Append(dst []byte) []byte {
 				f.Value = []byte(r.Host)
 			}
 			dst = AppendField(dst, f.Name, f.Value)
-		case HopByHop(f.Name), f.Is("Expect"), forwarded(f.Name), named.Has(f.Name):
+		case HopByHop(f.Name), f.Is("Expect"), Reserved(f.Name), named.Has(f.Name):
 		default:
 			dst = AppendField(dst, f.Name, f.Value)
 		}
@@ -64,6 +67,9 @@ func (r *Request) Append(dst []byte) []byte {
 	dst = AppendField(dst, "X-Forwarded-Proto", r.Proto)
 	if r.ClientHost != "" {
 		dst = AppendField(dst, "X-Forwarded-Host", r.ClientHost)
+	}
+	if r.ClientCert != nil {
+		dst = r.ClientCert.append(dst)
 	}
 	return append(dst, crlf...)
 }
@@ -117,14 +123,24 @@ func (n Names) Has(name []byte) bool {
 	return false
 }
 
-// forwarded reports whether a field tells where a request came from.
-func forwarded(name []byte) bool {
-	const prefix = "X-Forwarded-"
-	if len(name) > len(prefix) && bytes.IndexByte(name, '_') >= 0 {
+// Reserved reports whether a field is the proxy's to set, here or in a trailer section: X-Forwarded-*
+// and Forwarded, X-Client-Cert-*, and Client-Cert and Client-Cert-Chain of RFC 9440.
+func Reserved(name []byte) bool {
+	if bytes.IndexByte(name, '_') >= 0 {
 		// CGI and its heirs read X_Forwarded_For as X-Forwarded-For.
 		name = bytes.ReplaceAll(name, []byte("_"), []byte("-"))
 	}
-	return len(name) > len(prefix) && EqualFold(name[:len(prefix)], prefix) || EqualFold(name, "Forwarded")
+	for _, prefix := range [...]string{"X-Forwarded-", "X-Client-Cert-"} {
+		if len(name) > len(prefix) && EqualFold(name[:len(prefix)], prefix) {
+			return true
+		}
+	}
+	for _, known := range [...]string{"Forwarded", "X-Client-Cert", "Client-Cert", "Client-Cert-Chain"} {
+		if EqualFold(name, known) {
+			return true
+		}
+	}
+	return false
 }
 
 // AppendField appends one field line.

@@ -39,6 +39,9 @@ func TestRequestAppend(t *testing.T) {
 				"X-Forwarded_Host: evil\r\nX-Forwarded-Anything: x\r\nForwarded: for=10.0.0.3\r\nHost: site.test\r\n" +
 				"X-Forwarded: y\r\n",
 			want: "Host: site.test\r\nX-Forwarded: y\r\n"},
+		{name: "nor who it is",
+			fields: "X-Client-Cert-Subject: CN=root\r\nx_client_cert_san: DNS:root\r\nClient-Cert: :AA==:\r\nHost: site.test\r\n",
+			want:   "Host: site.test\r\n"},
 		{name: "Host is replaced where it stands",
 			change: func(r *Request) { r.Host = "backend:81" },
 			fields: "A: b\r\nhost: site.test\r\nC: d\r\n",

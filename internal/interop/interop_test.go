@@ -1,5 +1,5 @@
 // Package interop tests the wsproxy command against programs that nobody here wrote: Node's ws and
-// Python's websockets as clients and as backends, Chromium, curl.
+// Python's websockets as clients and as backends, Chromium, curl, and pebble, an ACME server.
 //
 // A test whose program is missing is skipped with a line that says how to install it; with
 // WSPROXY_INTEROP=require in the environment it fails instead.

@@ -50,10 +50,13 @@ func CloseNow(conn net.Conn) {
 // that it waits for a moment at most, and takes the write deadline away.
 func TryWrite(conn net.Conn, p []byte) bool { return tryWrite(plain(conn), p) }
 
-// plain is the connection below a *tls.Conn.
+// plain is the connection at the bottom of a *tls.Conn, or of whatever else has one below it.
 func plain(conn net.Conn) net.Conn {
-	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		return over.NetConn()
+	for {
+		over, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return conn
+		}
+		conn = over.NetConn()
 	}
-	return conn
 }

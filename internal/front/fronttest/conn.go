@@ -57,10 +57,10 @@ func Dial(t testing.TB, addr string) *Conn {
 // TryDial connects without a test's help.
 func TryDial(addr string) (net.Conn, error) { return net.DialTimeout("tcp", addr, Hung) }
 
-// DialTLS connects as a client that trusts everybody.
-func DialTLS(t testing.TB, addr string) *Conn {
+// DialTLS connects as a client that trusts everybody, and shows a certificate if it has one.
+func DialTLS(t testing.TB, addr string, show ...tls.Certificate) *Conn {
 	t.Helper()
-	c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+	c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, Certificates: show})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,9 @@ type Config struct {
 	// Front changes what the Server gets.
 	Front func(*front.Config)
 
+	// Plain and TLS change what the listeners get.
+	Plain, TLS func(*tlsterm.Config)
+
 	// Conn replaces each connection that is accepted.
 	Conn func(tlsterm.Conn) tlsterm.Conn
 }
@@ -89,8 +92,15 @@ func Start(t testing.TB, cfg Config) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Addr = p.listen(tlsterm.Config{Home: engine.Home(), Log: log}, cfg.Conn)
-	p.TLSAddr = p.listen(tlsterm.Config{Home: engine.Home(), Log: log, Certs: certs}, cfg.Conn)
+	plain, secure := tlsterm.Config{Home: engine.Home(), Log: log}, tlsterm.Config{Home: engine.Home(), Log: log, Certs: certs}
+	if cfg.Plain != nil {
+		cfg.Plain(&plain)
+	}
+	if cfg.TLS != nil {
+		cfg.TLS(&secure)
+	}
+	p.Addr = p.listen(plain, cfg.Conn)
+	p.TLSAddr = p.listen(secure, cfg.Conn)
 	t.Cleanup(p.Stop)
 	return p
 }

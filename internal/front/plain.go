@@ -1,0 +1,87 @@
+package front
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"wsproxy/upgrade"
+)
+
+// errRedirects is a handshake on a listener that redirects. WebSocket clients follow no redirect:
+// browsers must not (WHATWG WebSockets §2.2), and most libraries do not; a client that is sent
+// elsewhere says only that it could not connect. The text of a refusal says what is wrong.
+var errRedirects = errors.New("no WebSockets on this port; use wss://")
+
+// onPlainPort does what only plain listeners do, and reports whether that was all: it answers
+// challenges of an ACME server, and sends everything else to https where the listener does that.
+func (s *Server) onPlainPort(ctx *fasthttp.RequestCtx, target, path []byte) (done bool) {
+	if ctx.IsTLS() {
+		return false
+	}
+	if s.cfg.Challenge != nil {
+		if body, ok := s.cfg.Challenge(hostname(string(ctx.Request.Header.Host())), string(path)); ok {
+			ctx.SetContentType("application/octet-stream") // RFC 8555 §8.3
+			ctx.SetBody(body)
+			s.cfg.Log.Debug("challenge answered", "client", ctx.RemoteAddr().String())
+			return true
+		}
+	}
+	conn, ok := ctx.Conn().(interface{ HTTPSPort() int })
+	if !ok || conn.HTTPSPort() == 0 {
+		return false
+	}
+	switch host := hostname(string(ctx.Request.Header.Host())); {
+	case upgrade.Wanted(&ctx.Request.Header):
+		s.refuse(ctx, nil, errRedirects)
+	case host == "":
+		s.refuse(ctx, nil, fmt.Errorf("%w: no Host to redirect to", errMalformed))
+	default:
+		redirect(ctx, host, conn.HTTPSPort(), target)
+	}
+	return true
+}
+
+// redirect answers with the same URL in https. A request that is more than a question keeps its
+// method and body with 308, which old clients do not know; 301 is known to all.
+func redirect(ctx *fasthttp.RequestCtx, host string, port int, target []byte) {
+	status := fasthttp.StatusPermanentRedirect
+	if ctx.IsGet() || ctx.IsHead() {
+		status = fasthttp.StatusMovedPermanently
+	}
+	var location strings.Builder
+	location.WriteString("https://" + host)
+	if port != 443 {
+		location.WriteString(":" + strconv.Itoa(port))
+	}
+	for _, c := range target {
+		if c <= ' ' || c >= 0x7f {
+			fmt.Fprintf(&location, "%%%02X", c)
+		} else {
+			location.WriteByte(c)
+		}
+	}
+	ctx.Response.Header.DisableNormalizing()
+	ctx.SetStatusCode(status)
+	ctx.Response.Header.Set("Location", location.String())
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBodyString("this is at " + location.String() + "\n")
+	if hasBody(&ctx.Request.Header) {
+		hangUpOn(ctx)
+	}
+}
+
+// hostname is a Host field without its port; an IPv6 address keeps its brackets.
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		if strings.Contains(name, ":") {
+			return "[" + name + "]"
+		}
+		return name
+	}
+	return strings.TrimSuffix(host, ":")
+}

@@ -1,0 +1,41 @@
+package tlsterm
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+)
+
+// errTLSOnPlain is what a Read gives once a client has begun with TLS where none is spoken.
+var errTLSOnPlain = errors.New("TLS on a plain port")
+
+// recordHandshake is the first byte of a TLS connection (RFC 8446 §5.1); no HTTP request has it.
+const recordHandshake = 0x16
+
+// plainConn carries ws and http.
+type plainConn struct {
+	conn
+	listener *Listener
+}
+
+func (c *plainConn) NetConn() net.Conn { return c.halfCloser }
+
+// Read closes a connection at once whose client begins with TLS: an answer in HTTP would be noise to
+// it, and the ClientHello is none to a parser of HTTP.
+func (c *plainConn) Read(p []byte) (int, error) {
+	first := c.Silent()
+	n, err := c.conn.Read(p)
+	if first && n > 0 && p[0] == recordHandshake {
+		c.listener.counts.ended(ResultTLSOnPlain)
+		c.listener.cfg.Log.Debug("tls on a plain port", "client", c.RemoteAddr().String())
+		c.Close()
+		// The end of file is what front takes for a client that has left.
+		return 0, fmt.Errorf("%w: %w", errTLSOnPlain, io.EOF)
+	}
+	return n, err
+}
+
+// HTTPSPort is the port of https that requests on this connection are redirected to, 0 when they are
+// served.
+func (c *plainConn) HTTPSPort() int { return c.listener.cfg.HTTPSPort }
