@@ -135,11 +135,36 @@ func (u *Upgrader) join(hijacked net.Conn, conn tlsterm.Conn, a *Answer, policy 
 		Policy:     policy,
 		Owner:      owner,
 	}
+	if u.cfg.Engine.Home() != nil {
+		// The loops carry TLS themselves.
+		var clientErr, backendErr error
+		spec.Client, spec.ClientTLS, spec.FromClient, clientErr = undress(spec.Client, spec.FromClient)
+		spec.Backend, spec.BackendTLS, spec.FromBackend, backendErr = undress(spec.Backend, spec.FromBackend)
+		if clientErr != nil || backendErr != nil {
+			// One may have been taken out of what is closed below.
+			spec.Client.Close()
+			spec.Backend.Close()
+			return
+		}
+	}
 	putReader(a.br)
 	spliced = true
 	if u.cfg.Engine.Splice(spec) != nil {
 		owner.Ended(splice.Result{Cause: splice.Drained})
 	}
+}
+
+// undress takes the TLS off an end that has some. It fails when that has been broken off.
+func undress(end splice.End, early []byte) (splice.End, *splice.Secured, []byte, error) {
+	over, ok := end.(*tlsterm.TLSConn)
+	if !ok {
+		return end, nil, early, nil
+	}
+	d, err := over.Detach()
+	if err != nil {
+		return end, nil, early, err
+	}
+	return d.TCP.(splice.End), &splice.Secured{Session: d.Session, Raw: d.Raw}, append(early, d.Plain...), nil
 }
 
 // drain reads what a client has sent behind its handshake: what fasthttp's reader holds, since a

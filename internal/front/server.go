@@ -96,7 +96,7 @@ func New(cfg Config) *Server {
 		IdleTimeout:    cfg.KeepAlive,
 
 		// A worker's stack outlives the link it has made.
-		MaxIdleWorkerDuration: 2 * time.Second,
+		MaxIdleWorkerDuration: 500 * time.Millisecond,
 
 		// What a client sent and a backend answered passes as it is.
 		DisableHeaderNamesNormalizing: true,

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"wsproxy/internal/frame"
+	"wsproxy/internal/record"
 	"wsproxy/internal/sock"
 )
 
@@ -78,6 +79,10 @@ type Spec struct {
 	// are the engine's, too.
 	FromClient, FromBackend []byte
 
+	// ClientTLS and BackendTLS are the TLS of an end that a loop is to carry, whose connection is the one
+	// below it then. Nil means that there is none, or that the end sees to it itself.
+	ClientTLS, BackendTLS *Secured
+
 	// Extensions is what the opening handshake agreed on.
 	Extensions frame.Extensions
 
@@ -86,6 +91,16 @@ type Spec struct {
 
 	// Owner is told when the link has ended.
 	Owner Owner
+}
+
+// Secured is the TLS of an end, after its handshake.
+type Secured struct {
+	// Session is the engine's from Splice on.
+	Session record.Session
+
+	// Raw is what has been read of the connection and not been opened, less than a record can have. It
+	// comes behind the early bytes.
+	Raw []byte
 }
 
 // Owner is whom a link belongs to. There is one for each, so that it may keep what it knows of it.
@@ -185,8 +200,8 @@ func (e *Engine) Splice(s Spec) error {
 	return nil
 }
 
-// isPlain reports whether an end is all there is to a connection: a *tls.Conn holds bytes and keys
-// besides its descriptor, so only goroutines can carry it.
+// isPlain reports whether an end is a connection of TCP, whose descriptor is all there is to it: a
+// *tls.Conn holds bytes and keys besides, so only goroutines can carry it.
 func isPlain(end End) bool {
 	switch end.(type) {
 	case *net.TCPConn, interface{ Home() sock.Home }:

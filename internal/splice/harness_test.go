@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"math/big"
 	"net"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"wsproxy/internal/sock"
+	"wsproxy/tlsterm"
 )
 
 // patience is the longest any test waits for something that happens at once: it fails a test that
@@ -38,8 +40,11 @@ var drivers = []struct {
 type setup struct {
 	driver Driver
 	tls    bool // on the client's end
-	// homely ends live in a loop before they are a link's, if there is one.
+	// homely ends live in a loop before they are a link's, if there is one, and the loop carries their
+	// TLS.
 	homely bool
+	// backendTLS has the backend's end homely and with TLS, too.
+	backendTLS bool
 }
 
 // onEverySetup runs a behaviour test on each driver, with and without TLS.
@@ -50,6 +55,7 @@ func onEverySetup(t *testing.T, test func(t *testing.T, s setup)) {
 	}
 	t.Run("epoll/tcp at home", func(t *testing.T) { test(t, setup{driver: Auto, homely: true}) })
 	t.Run("epoll/tls at home", func(t *testing.T) { test(t, setup{driver: Auto, homely: true, tls: true}) })
+	t.Run("epoll/both tls at home", func(t *testing.T) { test(t, setup{driver: Auto, homely: true, tls: true, backendTLS: true}) })
 }
 
 // rig is a link with the test at both of its far ends.
@@ -108,10 +114,17 @@ func (s setup) join(t *testing.T, e *Engine, spec Spec) *rig {
 func (s setup) pairs(t *testing.T, e *Engine, spec Spec) (*rig, Spec) {
 	t.Helper()
 	r := &rig{t: t, engine: e, ended: make(chan Result, 8)}
-	r.client, spec.Client = s.clientPair(t, e)
-	if home := sock.HomeOf(spec.Client); home != nil {
-		r.backend, spec.Backend = dialledAt(t, home)
+	if s.homely && s.tls && e.Home() != nil {
+		r.client, spec.Client, spec.ClientTLS = acceptedTLS(t, e.Home())
 	} else {
+		r.client, spec.Client = s.clientPair(t, e)
+	}
+	switch home := sock.HomeOf(spec.Client); {
+	case home != nil && s.backendTLS:
+		r.backend, spec.Backend, spec.BackendTLS = dialledTLS(t, home)
+	case home != nil:
+		r.backend, spec.Backend = dialledAt(t, home)
+	default:
 		r.backend, spec.Backend = pair(t)
 	}
 	spec.Owner = ownerFunc(func(res Result) {
@@ -217,6 +230,63 @@ func dialledAt(t *testing.T, home sock.Home) (far, near End) {
 		t.Fatal(err)
 	}
 	return accepted.(End), dialled.(End)
+}
+
+// acceptedTLS is acceptedAt behind a TLS handshake.
+func acceptedTLS(t *testing.T, home func() sock.Home) (far, near End, over *Secured) {
+	t.Helper()
+	certs, err := tlsterm.SelfSigned([]string{"wsproxy.test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := tlsterm.Listen("127.0.0.1:0", tlsterm.Config{Certs: certs, Home: home})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	dialled, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shaken := make(chan error, 1)
+	go func() { shaken <- accepted.(interface{ Handshake() error }).Handshake() }()
+	client := tls.Client(dialled, &tls.Config{InsecureSkipVerify: true})
+	if err := errors.Join(client.Handshake(), <-shaken); err != nil {
+		t.Fatalf("handshake: %v", err)
+	}
+	near, over = undress(t, accepted.(tlsterm.Conn).Detach().(*tlsterm.TLSConn))
+	return client, near, over
+}
+
+// dialledTLS is dialledAt behind a TLS handshake.
+func dialledTLS(t *testing.T, home sock.Home) (far, near End, over *Secured) {
+	t.Helper()
+	tcpFar, tcpNear := dialledAt(t, home)
+	server := tls.Server(tcpFar, &tls.Config{Certificates: []tls.Certificate{testCA().cert}})
+	shaken := make(chan error, 1)
+	go func() { shaken <- server.Handshake() }()
+	conn, _, err := tlsterm.Client(tcpNear, &tls.Config{RootCAs: testCA().pool, ServerName: "wsproxy.test"}, patience)
+	if err := errors.Join(err, <-shaken); err != nil {
+		t.Fatalf("handshake: %v", err)
+	}
+	near, over = undress(t, conn)
+	return server, near, over
+}
+
+func undress(t *testing.T, conn *tlsterm.TLSConn) (near End, over *Secured) {
+	t.Helper()
+	d, err := conn.Detach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Plain) > 0 {
+		t.Fatalf("%d bytes of data behind the handshake", len(d.Plain))
+	}
+	return d.TCP.(End), &Secured{Session: d.Session, Raw: d.Raw}
 }
 
 // socket is what tests do to the socket below an end.

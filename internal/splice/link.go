@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wsproxy/internal/frame"
+	"wsproxy/internal/record"
 )
 
 // Cause says what ended a link. The first thing that happened counts.
@@ -55,7 +56,8 @@ type Result struct {
 	Cause Cause
 
 	// Err is the violation, of RFC 6455 or of the Policy, when there was one, and the first if there
-	// were two.
+	// were two. It is record.ErrTruncated for an end that left without a Close frame and without TLS's
+	// close_notify, which tells the other side that it is not cut off.
 	Err error
 
 	// ClientCode and BackendCode are the status codes of the Close frames that came from each:
@@ -175,6 +177,13 @@ func (l *link) end(p *pipe, buf []byte, err error) (out []byte, reset bool) {
 	l.blame(p, ClientGone, BackendGone)
 	p.ended = true
 	orderly := errors.Is(err, io.EOF) || p.over
+	if errors.Is(err, record.ErrTruncated) {
+		// Many end a connection that way. Whether all has come, frames tell.
+		orderly = true
+		if l.violation == nil && !p.tracker.Closed() {
+			l.violation = &err
+		}
+	}
 	if !p.toBackend {
 		p.leave(goneFrom(p))
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wsproxy/internal/record"
 	"wsproxy/internal/sock"
 )
 
@@ -31,7 +32,10 @@ type loop struct {
 	done   chan struct{} // closed when the loop's goroutine has ended
 
 	// Owned by the loop's goroutine.
-	scratch  []byte    // every read goes here
+	scratch  []byte // every read goes here, opened
+	sealed   []byte // and here what is still to be opened
+	records  []byte // what is sealed
+	ciphers  *record.Ciphers
 	ready    []*looped // links with something left to read
 	turns    []*looped // empty: what ready was the last time, for its room
 	wheel    wheel
@@ -65,6 +69,8 @@ func makeLoop(e *Engine, t *table) (*loop, error) {
 		return nil, err
 	}
 	lp := &loop{engine: e, table: t, poller: p, done: make(chan struct{}), scratch: make([]byte, scratchSize)}
+	lp.sealed, lp.records = make([]byte, scratchSize), make([]byte, 0, sealedSize)
+	lp.ciphers = record.NewCiphers(cachedKeys)
 	lp.wheel.init(time.Now())
 	return lp, nil
 }
@@ -253,6 +259,8 @@ func (lp *loop) splice(l *looped, fromClient, fromBackend []byte) {
 	}
 	lp.early(l, &l.toBackend, &l.client, &l.backend, fromClient)
 	lp.early(l, &l.toClient, &l.backend, &l.client, fromBackend)
+	l.client.readable = l.client.readable || l.client.tls.early()
+	l.backend.readable = l.backend.readable || l.backend.tls.early()
 	lp.carry(l)
 }
 

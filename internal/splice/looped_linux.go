@@ -35,6 +35,8 @@ type side struct {
 	// unsent is what the socket had no room for: while there is some, nothing is read for it.
 	unsent *unsent
 
+	tls *secured // nil for none
+
 	// readable: there may be something to read. ended: an end or an error is among it, so that a
 	// short read does not mean that all has been read.
 	readable, ended bool
@@ -89,21 +91,24 @@ func (lp *loop) pump(l *looped, p *pipe, src, dst *side) {
 		if !src.readable {
 			return
 		}
-		if p.skippable() >= moveLeast && lp.move(l, p, src, dst) {
+		if p.skippable() >= moveLeast && src.tls == nil && dst.tls == nil && lp.move(l, p, src, dst) {
 			continue
 		}
-		n, err := src.Read(room)
+		n, drained, err := lp.read(src, room)
 		if err != nil {
 			src.readable = false
 			if err != sock.ErrAgain {
+				lp.complain(src)
 				lp.end(l, p, dst, err)
 			}
 			return
 		}
-		if n < len(room) && !src.ended {
+		if drained && !src.ended {
 			src.readable = false
 		}
-		lp.pass(l, p, src, dst, n)
+		if n > 0 {
+			lp.pass(l, p, src, dst, n)
+		}
 	}
 	if src.readable || p.waiting() {
 		lp.queue(l)
@@ -136,6 +141,11 @@ func (lp *loop) deliver(l *looped, p *pipe, src, dst *side, out []byte) {
 // write sends out, a part of scratch, on p's way to dst, and keeps what there is no room for.
 func (lp *loop) write(l *looped, p *pipe, dst *side, out []byte) {
 	if p.broken || dst.last != stay || !dst.Open() {
+		return
+	}
+	out, ok := lp.seal(dst, out)
+	if !ok {
+		l.broke(p)
 		return
 	}
 	if dst.unsent != nil {
@@ -235,6 +245,8 @@ func (lp *loop) leave(l *looped, dst *side, how leave) {
 		}
 	case l.toBackend.ended && l.toClient.ended && l.client.unsent == nil && l.backend.unsent == nil:
 		// Both ends have ended: settle closes them, which says so as well.
+	case dst.tls != nil:
+		lp.takeLeave(dst)
 	default:
 		dst.CloseWrite()
 	}
@@ -245,6 +257,7 @@ func (lp *loop) closeEnd(s *side, reset bool) {
 	if !s.Open() {
 		return
 	}
+	lp.forget(s, !reset && s.unsent == nil)
 	if s.settled {
 		lp.Leave(s.Socket) // first: the next socket may have the same number
 	} else {
@@ -344,8 +357,8 @@ func (lp *loop) finish(l *looped) {
 		lp.wheel.remove(&l.vigil.timer)
 	}
 	for _, s := range [2]*side{&l.client, &l.backend} {
-		lp.drop(s)
 		lp.closeEnd(s, false)
+		lp.drop(s)
 	}
 	l.owner.Ended(l.result(time.Now()))
 	lp.engine.ended()

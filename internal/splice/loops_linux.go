@@ -50,6 +50,7 @@ func (d *loops) least() *loop {
 // as the slots of its sockets say so; the loop is not even woken.
 func (d *loops) carry(s Spec) {
 	l := &looped{link: newLink(s.Extensions, time.Now()), owner: s.Owner}
+	l.client.tls, l.backend.tls = secure(s.ClientTLS), secure(s.BackendTLS)
 	l.govern(s.Policy, d.engine.cfg.CloseTimeout, &d.engine.trips)
 	client, _ := s.Client.(*sock.Conn)
 	if client != nil {
@@ -64,7 +65,8 @@ func (d *loops) carry(s Spec) {
 		return
 	}
 	backend, _ := s.Backend.(*sock.Conn)
-	if len(s.FromClient) > 0 || len(s.FromBackend) > 0 || l.watch != nil || !l.client.settled || !l.backend.settled {
+	if len(s.FromClient) > 0 || len(s.FromBackend) > 0 || l.client.tls.early() || l.backend.tls.early() ||
+		l.watch != nil || !l.client.settled || !l.backend.settled {
 		fromClient, fromBackend := s.FromClient, s.FromBackend
 		if !l.loop.do(func() { l.loop.splice(l, fromClient, fromBackend) }) {
 			d.shed(l, errLoopClosed)
@@ -109,8 +111,13 @@ func (d *loops) take(l *looped, at *side, end End) (err error) {
 func (d *loops) shed(l *looped, err error) {
 	d.engine.cfg.Log.Warn("hand-over", "err", err)
 	l.finished = true
-	l.loop.closeEnd(&l.client, false)
-	l.loop.closeEnd(&l.backend, false)
+	for _, s := range [2]*side{&l.client, &l.backend} {
+		if s.tls != nil {
+			s.tls.session.Wipe()
+			s.tls = nil // its ciphers are the loop's, on whose goroutine this is not
+		}
+		l.loop.closeEnd(s, false)
+	}
 	l.cut()
 	l.owner.Ended(l.result(time.Now()))
 	d.engine.ended()

@@ -3,8 +3,12 @@ package splice
 import (
 	"sync"
 
+	"wsproxy/internal/record"
 	"wsproxy/internal/sock"
 )
+
+// sealedSize has room for all that one read can bring, once it is sealed.
+var sealedSize = record.SealedSize(scratchSize)
 
 // unsent is what a socket had no room for: bytes in a pipe of the kernel's, then bytes in a buffer.
 type unsent struct {
@@ -16,10 +20,7 @@ type unsent struct {
 var unsents = sync.Pool{New: func() any { return new(unsent) }}
 
 // Buffers of two sizes: most receivers that lag leave little of a read.
-const (
-	smallUnsent = 32 << 10
-	largeUnsent = scratchSize
-)
+var smallUnsent, largeUnsent = 32 << 10, sealedSize
 
 var smallUnsents, largeUnsents = bufferPool(smallUnsent), bufferPool(largeUnsent)
 
