@@ -50,6 +50,9 @@ const maxInterim = 8
 // connection to it lives where client's does, so that one loop can have both. The error wraps one of
 // routing's.
 func (u *Upgrader) Ask(client net.Conn, route *routing.Route, b *routing.Backend, hs *Handshake, req *head.Request) (*Answer, error) {
+	if err := sock.Watch(client); err != nil {
+		return nil, ErrClientGone
+	}
 	buf := headBuffers.Get().(*[]byte)
 	*buf = req.Append((*buf)[:0])
 	conn, err := sock.DialAt(sock.HomeOf(client), b.Addr, route.DialTimeout, *buf)

@@ -14,16 +14,19 @@ import (
 
 // Home is where Conns live: a loop with a Poller, which waits for them.
 type Home interface {
-	// Settle watches a Conn's socket and tells the Conn what happens to it, until it leaves. writes
-	// says whether room for writing is to be told, too.
-	Settle(c *Conn, s Socket, writes bool) error
+	// Settle makes a Conn and its socket known. The Conn is told what happens to the socket from Watch
+	// on, until it leaves.
+	Settle(c *Conn, s Socket)
+
+	// Watch watches a socket that has settled. writes says whether room for writing is to be told, too.
+	Watch(s Socket, writes bool) error
 
 	// WatchWrites has room for writing told as well, at once if there is some.
 	WatchWrites(s Socket)
 
-	// Leave forgets a socket that is about to be closed, Depart one that is not.
+	// Leave forgets a socket that is about to be closed, Depart one that is not and may be watched.
 	Leave(s Socket)
-	Depart(s Socket) error
+	Depart(s Socket, watched bool) error
 }
 
 // Conn is a connection whose socket a Home waits for: a net.Conn for code that blocks, until its
@@ -40,9 +43,13 @@ type Conn struct {
 	socket Socket // valid while acquire says so
 
 	// Changed from anywhere.
-	users   atomic.Int32  // twice the calls that use the socket, and 1 once it is closed or given away
-	events  atomic.Uint32 // what has happened and has not been made use of
-	writes  atomic.Bool   // home has been asked to tell of room
+	users  atomic.Int32  // twice the calls that use the socket, and 1 once it is closed or given away
+	events atomic.Uint32 // what has happened and has not been made use of
+
+	watching sync.Mutex  // held to change what follows
+	watched  atomic.Bool // home tells what happens
+	writes   atomic.Bool // and of room for writing, too
+
 	in, out gate
 }
 
@@ -78,14 +85,55 @@ var epoch = time.Now()
 // clock is the time as gates have it, never 0.
 func clock(t time.Time) int64 { return max(1, int64(t.Sub(epoch))) }
 
-func newConn(home Home, s Socket, remote netip.AddrPort, writes bool) (*Conn, error) {
+// newConn makes a Conn that is not watched yet.
+func newConn(home Home, s Socket, remote netip.AddrPort) *Conn {
 	c := &Conn{home: home, remote: remote, socket: s}
-	c.writes.Store(writes)
-	if err := home.Settle(c, s, writes); err != nil {
-		s.Close()
-		return nil, err
+	home.Settle(c, s)
+	return c
+}
+
+// Watch has the home tell what happens from now on, and what has happened already: that the other side
+// has gone, for one. Waiting does so by itself, when there is something to wait for: what a client
+// sends at once is often there when its connection is accepted, and costs no wake-up then.
+func (c *Conn) Watch() error {
+	if c.watched.Load() {
+		return nil
 	}
-	return c, nil
+	if !c.acquire() {
+		return net.ErrClosed
+	}
+	defer c.release()
+	c.watching.Lock()
+	defer c.watching.Unlock()
+	if c.watched.Load() {
+		return nil
+	}
+	if err := c.home.Watch(c.socket, c.writes.Load()); err != nil {
+		return err
+	}
+	c.watched.Store(true)
+	return nil
+}
+
+// watchWrites is Watch for room as well; the socket is acquired.
+func (c *Conn) watchWrites() error {
+	if c.writes.Load() {
+		return nil
+	}
+	c.watching.Lock()
+	defer c.watching.Unlock()
+	if c.writes.Swap(true) {
+		return nil
+	}
+	if c.watched.Load() {
+		c.home.WatchWrites(c.socket)
+		return nil
+	}
+	if err := c.home.Watch(c.socket, true); err != nil {
+		return err
+	}
+	c.watched.Store(true)
+	return nil
 }
 
 // Happened is the home's word of an event.
@@ -210,7 +258,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if passed, _ := c.in.expired(); passed {
 			return 0, os.ErrDeadlineExceeded
 		}
-		if c.events.Load()&readable == 0 {
+		if c.watched.Load() && c.events.Load()&readable == 0 {
 			if err := c.await(&c.in, readable); err != nil {
 				return 0, err
 			}
@@ -223,6 +271,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 		n, err := c.socket.Read(p)
 		c.release()
 		if err == ErrAgain {
+			if err := c.Watch(); err != nil {
+				return 0, err
+			}
 			continue
 		}
 		if err != nil || n == len(p) || seen&ended != 0 {
@@ -237,6 +288,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 func (c *Conn) AwaitRead() error {
 	if passed, _ := c.in.expired(); passed {
 		return os.ErrDeadlineExceeded
+	}
+	if err := c.Watch(); err != nil {
+		return err
 	}
 	if c.events.Load()&readable != 0 {
 		return nil
@@ -256,8 +310,10 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 		c.events.And(^uint32(writable))
 		n, err := c.socket.Write(p[written:])
 		written += n
-		if err == ErrAgain && !c.writes.Swap(true) {
-			c.home.WatchWrites(c.socket)
+		if err == ErrAgain {
+			if watchErr := c.watchWrites(); watchErr != nil {
+				err = watchErr
+			}
 		}
 		c.release()
 		if err != ErrAgain {
@@ -308,8 +364,8 @@ func (c *Conn) Give() (Socket, error) {
 // Home is where the Conn lives.
 func (c *Conn) Home() Home { return c.home }
 
-// WritesWatched reports whether the home tells of room for writing.
-func (c *Conn) WritesWatched() bool { return c.writes.Load() }
+// Watched reports whether the home tells what happens, and whether of room for writing, too.
+func (c *Conn) Watched() (events, writes bool) { return c.watched.Load(), c.writes.Load() }
 
 // Pending is what has happened and has not been made use of.
 func (c *Conn) Pending() Event {

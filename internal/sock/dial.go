@@ -88,6 +88,15 @@ func resolve(ctx context.Context, addr string) ([]netip.AddrPort, error) {
 	return addrs, nil
 }
 
+// Watch has it noticed from now on when the other side of a connection goes, where that needs to be
+// asked for.
+func Watch(conn net.Conn) error {
+	if c, ok := plain(conn).(interface{ Watch() error }); ok {
+		return c.Watch()
+	}
+	return nil
+}
+
 // HomeOf is where a connection lives, nil when that is nowhere. A *tls.Conn lives where the one
 // below it does.
 func HomeOf(conn net.Conn) Home {

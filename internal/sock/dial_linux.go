@@ -25,9 +25,11 @@ func dialAt(home Home, to netip.AddrPort, deadline time.Time, first []byte) (net
 		s.Close()
 		return nil, os.NewSyscallError("connect", err)
 	}
-	c, settleErr := newConn(home, s, to, err == ErrAgain)
-	if settleErr != nil {
-		return nil, settleErr
+	c := newConn(home, s, to)
+	c.writes.Store(err == ErrAgain)
+	if watchErr := c.Watch(); watchErr != nil {
+		c.Close()
+		return nil, watchErr
 	}
 	if err == nil {
 		return c, nil

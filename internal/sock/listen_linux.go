@@ -90,11 +90,7 @@ func (l *settled) Accept() (net.Conn, error) {
 	case err != nil:
 		return nil, os.NewSyscallError("accept4", err)
 	}
-	conn, err := newConn(l.home(), Socket{int32(fd) + 1}, addrPort(from), false)
-	if err != nil {
-		return nil, err // not a nil *Conn
-	}
-	return conn, nil
+	return newConn(l.home(), Socket{int32(fd) + 1}, addrPort(from)), nil
 }
 
 // Close closes the listener.

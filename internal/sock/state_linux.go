@@ -19,7 +19,7 @@ func idle(conn net.Conn) bool {
 }
 
 func gone(conn net.Conn) bool {
-	if c, ok := conn.(*Conn); ok {
+	if c, ok := conn.(*Conn); ok && c.watched.Load() {
 		return c.Pending().Ended // its home has been told
 	}
 	ended := false

@@ -182,18 +182,18 @@ func (lp *loop) readInbox() {
 	}
 }
 
-// Settle watches the socket of a Conn that is to live here. It may be called from any goroutine, as
-// may the other methods of a sock.Home.
-func (lp *loop) Settle(c *sock.Conn, s sock.Socket, writes bool) error {
+// Settle makes the socket of a Conn known that is to live here. It may be called from any goroutine,
+// as may the other methods of a sock.Home.
+func (lp *loop) Settle(c *sock.Conn, s sock.Socket) {
 	sl := lp.table.at(s)
-	key := sl.renew(s)
+	sl.renew(s)
 	sl.conn.Store(c)
 	lp.sockets.Add(1)
-	if err := lp.poller.Add(s, key, writes); err != nil {
-		lp.Leave(s)
-		return err
-	}
-	return nil
+}
+
+// Watch has the loop tell what happens to a socket.
+func (lp *loop) Watch(s sock.Socket, writes bool) error {
+	return lp.poller.Add(s, lp.table.at(s).key(s), writes)
 }
 
 // WatchWrites has the loop tell of room for writing as well.
@@ -209,8 +209,11 @@ func (lp *loop) Leave(s sock.Socket) {
 }
 
 // Depart forgets a socket that is to live elsewhere.
-func (lp *loop) Depart(s sock.Socket) error {
+func (lp *loop) Depart(s sock.Socket, watched bool) error {
 	lp.Leave(s)
+	if !watched {
+		return nil
+	}
 	return lp.poller.Remove(s)
 }
 
@@ -267,19 +270,20 @@ func (lp *loop) splice(l *looped, fromClient, fromBackend []byte) {
 // take gives the slot of a link's socket to the link, and has the socket watched if it is not yet.
 func (lp *loop) take(l *looped, at *side) error {
 	sl := lp.table.at(at.Socket)
-	if at.settled {
-		sl.link.Store(l)
-		if c := sl.conn.Swap(nil); c != nil {
-			at.hear(c.Pending())
-		}
+	if !at.settled {
+		sl.renew(at.Socket)
+		at.settled = true
+	}
+	sl.link.Store(l)
+	if c := sl.conn.Swap(nil); c != nil {
+		at.hear(c.Pending())
+	}
+	if at.watched {
 		return nil
 	}
-	key := sl.renew(at.Socket)
-	sl.link.Store(l)
-	at.settled = true
 	// What has arrived before is an event as well; reading now saves a wake-up.
-	at.readable = true
-	return lp.poller.Add(at.Socket, key, at.writes)
+	at.watched, at.readable = true, true
+	return lp.Watch(at.Socket, at.writes)
 }
 
 // catchUp carries what has happened on a link's sockets while it was handed over.

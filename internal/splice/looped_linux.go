@@ -41,7 +41,8 @@ type side struct {
 	// short read does not mean that all has been read.
 	readable, ended bool
 
-	settled bool  // the loop watches it
+	settled bool  // its slot is the link's or that of a Conn before it
+	watched bool  // the loop watches it
 	writes  bool  // room for writing is told
 	last    leave // what to do once unsent has been sent
 }

@@ -66,7 +66,7 @@ func (d *loops) carry(s Spec) {
 	}
 	backend, _ := s.Backend.(*sock.Conn)
 	if len(s.FromClient) > 0 || len(s.FromBackend) > 0 || l.client.tls.early() || l.backend.tls.early() ||
-		l.watch != nil || !l.client.settled || !l.backend.settled {
+		l.watch != nil || !l.client.watched || !l.backend.watched || l.loop.draining.Load() {
 		fromClient, fromBackend := s.FromClient, s.FromBackend
 		if !l.loop.do(func() { l.loop.splice(l, fromClient, fromBackend) }) {
 			d.shed(l, errLoopClosed)
@@ -98,13 +98,15 @@ func (d *loops) take(l *looped, at *side, end End) (err error) {
 	if at.Socket, err = c.Give(); err != nil {
 		return err
 	}
-	at.writes = c.WritesWatched()
+	at.watched, at.writes = c.Watched()
 	if c.Home() == sock.Home(l.loop) {
 		at.settled = true
 		return nil
 	}
 	l.loop.sockets.Add(1)
-	return c.Home().Depart(at.Socket)
+	watched := at.watched
+	at.watched = false
+	return c.Home().Depart(at.Socket, watched)
 }
 
 // shed ends a link that no loop has.
