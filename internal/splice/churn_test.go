@@ -39,8 +39,8 @@ var ways = []struct {
 	}, []Cause{ClientGone, BackendGone}},
 	{"client half-closes", func(r *rig) { _ = r.client.CloseWrite() }, []Cause{ClientGone}},
 	{"backend half-closes", func(r *rig) { _ = r.backend.CloseWrite() }, []Cause{BackendGone}},
-	{"client resets", func(r *rig) { sock.Cut(r.client) }, []Cause{ClientGone}},
-	{"backend resets", func(r *rig) { sock.Cut(r.backend) }, []Cause{BackendGone}},
+	{"client resets", func(r *rig) { sock.Cut(r.client) }, []Cause{ClientReset}},
+	{"backend resets", func(r *rig) { sock.Cut(r.backend) }, []Cause{BackendReset}},
 	{"client leaves in mid-frame", func(r *rig) {
 		send(r.t, r.client, wire(fin|text, fromClient, []byte("unfinished"))[:9])
 		r.client.Close()
@@ -48,13 +48,13 @@ var ways = []struct {
 	{"backend resets in mid-frame", func(r *rig) {
 		send(r.t, r.backend, wire(fin|text, fromBackend, []byte("unfinished"))[:5])
 		sock.Cut(r.backend)
-	}, []Cause{BackendGone}},
+	}, []Cause{BackendReset}},
 	{"client resets under its backend's flood", func(r *rig) {
 		message := wire(fin|binaryData, fromBackend, make([]byte, 50_000))
 		send(r.t, r.backend, message)
 		sock.Cut(r.client)
 		_, _ = r.backend.Write(message)
-	}, []Cause{ClientGone}},
+	}, []Cause{ClientReset, ClientGone}},
 	{"client sends noise", func(r *rig) {
 		send(r.t, r.client, []byte("GET / HTTP/1.1\r\n\r\n"))
 	}, []Cause{ClientViolation}},

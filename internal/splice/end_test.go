@@ -78,7 +78,11 @@ func TestClientIsToldThatTheBackendVanished(t *testing.T) {
 					default:
 						expectBroken(t, r.client)
 					}
-					checkEnd(t, r.over(), Result{Cause: BackendGone})
+					want := BackendGone
+					if name == "RST" {
+						want = BackendReset
+					}
+					checkEnd(t, r.over(), Result{Cause: want})
 				})
 			}
 		}
@@ -94,7 +98,7 @@ func TestBackendSeesTheClientsReset(t *testing.T) {
 			expect(t, r.backend, sent)
 			sock.Cut(r.client)
 			expectBroken(t, r.backend)
-			checkEnd(t, r.result(), Result{Cause: ClientGone})
+			checkEnd(t, r.result(), Result{Cause: ClientReset})
 		}
 	})
 }
@@ -126,9 +130,9 @@ func TestResetWithDataQueuedLeavesABeginningOfTheStream(t *testing.T) {
 			rng := newRand(t)
 			stream, _ := randomStream(rng, client, append(randomSizes(rng, 30, 200_000), 8<<20))
 			r := s.open(t, forGood)
-			ends, other, cause := r.client, r.backend, ClientGone
+			ends, other, cause := r.client, r.backend, ClientReset
 			if client == fromBackend {
-				ends, other, cause = r.backend, r.client, BackendGone
+				ends, other, cause = r.backend, r.client, BackendReset
 			}
 			var wg sync.WaitGroup
 			wg.Go(func() { _, _ = ends.Write(stream) }) // until the reset

@@ -1,7 +1,7 @@
 // Package splice carries the two frame streams of a link between its ends, for hours or days. What
 // a link does with bytes and endings is the same for every driver (link.go, pipe.go); a driver
-// moves the bytes. There are two: a few epoll loops that own all links, and two goroutines a link,
-// for TLS and for every system without epoll.
+// moves the bytes. There are two: a few epoll loops that own all links, and two goroutines a link for
+// every system without epoll.
 package splice
 
 import (
@@ -36,7 +36,7 @@ type Driver uint8
 const (
 	// Auto takes Epoll for what it can carry and where there is one, and Goroutines for the rest.
 	Auto Driver = iota
-	// Epoll is a few loops that own all links. What it cannot carry, TLS, is left to Goroutines.
+	// Epoll is a few loops that own all links. What it cannot carry, a *tls.Conn, is left to Goroutines.
 	Epoll
 	// Goroutines is two goroutines a link.
 	Goroutines

@@ -18,10 +18,10 @@ const (
 	// ClientClosed and BackendClosed: a Close frame came from there first.
 	ClientClosed
 	BackendClosed
-	// ClientGone and BackendGone: the connection there ended or broke without a Close frame.
+	// ClientGone and BackendGone: the connection there ended without a Close frame.
 	ClientGone
 	BackendGone
-	// ClientViolation and BackendViolation: what came from there was not RFC 6455.
+	// ClientViolation and BackendViolation: what came from there was not RFC 6455, or not TLS.
 	ClientViolation
 	BackendViolation
 	// Drained: wsproxy closed it.
@@ -41,6 +41,9 @@ const (
 	// ClientSilent and BackendSilent: it did not answer a Ping of wsproxy's.
 	ClientSilent
 	BackendSilent
+	// ClientReset and BackendReset: the connection there broke off without a Close frame.
+	ClientReset
+	BackendReset
 )
 
 // String is the cause as a log line has it.
@@ -48,14 +51,14 @@ func (c Cause) String() string {
 	return [...]string{"open", "client closed", "backend closed", "client gone", "backend gone",
 		"client violation", "backend violation", "drained", "client too big", "backend too big",
 		"client too often", "backend too often", "idle timeout", "max age", "client stalled", "backend stalled",
-		"client silent", "backend silent"}[c]
+		"client silent", "backend silent", "client reset", "backend reset"}[c]
 }
 
 // Result is what is known of a link once it has ended.
 type Result struct {
 	Cause Cause
 
-	// Err is the violation, of RFC 6455 or of the Policy, when there was one, and the first if there
+	// Err is the violation, of RFC 6455, of TLS or of the Policy, when there was one, and the first if there
 	// were two. It is record.ErrTruncated for an end that left without a Close frame and without TLS's
 	// close_notify, which tells the other side that it is not cut off.
 	Err error
@@ -174,16 +177,25 @@ func (l *link) stir(p *pipe) {
 // end takes the end of what p reads: io.EOF, or why it broke off. It returns what is still to be
 // written, a part of buf, and whether the end is then to be passed on as a reset.
 func (l *link) end(p *pipe, buf []byte, err error) (out []byte, reset bool) {
-	l.blame(p, ClientGone, BackendGone)
-	p.ended = true
-	orderly := errors.Is(err, io.EOF) || p.over
-	if errors.Is(err, record.ErrTruncated) {
-		// Many end a connection that way. Whether all has come, frames tell.
-		orderly = true
-		if l.violation == nil && !p.tracker.Closed() {
+	truncated := errors.Is(err, record.ErrTruncated)
+	ended := errors.Is(err, io.EOF) || truncated
+	if truncated && l.violation == nil && !p.tracker.Closed() {
+		l.violation = &err
+	}
+	alert, ofTLS := errors.AsType[*record.AlertError](err)
+	switch gone := from(p, ClientGone, BackendGone); {
+	case ended, errors.Is(err, errBuried):
+		l.blame(p, ClientGone, BackendGone)
+	case ofTLS && !alert.Received:
+		l.blame(p, ClientViolation, BackendViolation)
+		if l.violation == nil {
 			l.violation = &err
 		}
+	case l.cause == StillOpen, l.cause == gone: // a write may have found it gone before
+		l.cause = from(p, ClientReset, BackendReset)
 	}
+	p.ended = true
+	orderly := ended || p.over
 	if !p.toBackend {
 		p.leave(goneFrom(p))
 	}

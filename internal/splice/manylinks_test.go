@@ -70,12 +70,12 @@ var partings = []parting{
 	{"client resets", func(m *many) {
 		sock.Cut(m.client)
 		expectBroken(m.t, m.backend)
-	}, []Cause{ClientGone}, vanished},
+	}, []Cause{ClientReset}, vanished},
 	{"backend resets", func(m *many) {
 		sock.Cut(m.backend)
 		m.hearVanished()
 		expectEnd(m.t, m.client)
-	}, []Cause{BackendGone}, 0},
+	}, []Cause{BackendReset}, 0},
 }
 
 // closes sends a Close from one end.
