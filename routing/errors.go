@@ -8,6 +8,10 @@ var (
 	// ErrDial is a backend that refuses connections or cannot be reached.
 	ErrDial = errors.New("backend unreachable")
 
+	// ErrTLS is a backend with which there is no TLS: its certificate does not verify, it refuses ours, or
+	// it speaks something else.
+	ErrTLS = errors.New("no TLS with backend")
+
 	// ErrTimeout is a backend that does not accept a connection, or begin its answer, in time.
 	ErrTimeout = errors.New("backend too slow")
 

@@ -21,11 +21,8 @@ type ClientConfig struct {
 	InsecureSkipVerify bool
 }
 
-// sessionsPerBackend is how many sessions are kept to be resumed.
-const sessionsPerBackend = 64
-
-// TLS makes the configuration to shake hands with. It may be shared by all connections to the
-// backend, which then resume each other's sessions. No error shows what a file holds.
+// TLS makes the configuration for Client to shake hands with. It may be shared by all connections to the
+// backend. No error shows what a file holds.
 func (c *ClientConfig) TLS() (*tls.Config, error) {
 	cfg := &tls.Config{
 		ServerName:         c.ServerName,
@@ -33,7 +30,6 @@ func (c *ClientConfig) TLS() (*tls.Config, error) {
 		CipherSuites:       suites12,
 		NextProtos:         []string{"http/1.1"},
 		InsecureSkipVerify: c.InsecureSkipVerify,
-		ClientSessionCache: tls.NewLRUClientSessionCache(sessionsPerBackend),
 	}
 	if c.CA != "" {
 		data, err := readFile(c.CA)

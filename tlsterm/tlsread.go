@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"wsproxy/internal/record"
+	"wsproxy/internal/sock"
 )
 
 // Read reads data.
@@ -90,6 +91,44 @@ func (c *TLSConn) open(p []byte) (n int, err error) {
 	return 0, err
 }
 
+// Idle reports whether the connection can carry another request, as sock.Idle does, and takes in what
+// has come besides data: a TLS 1.3 server sends session tickets and KeyUpdates when it likes. It does
+// not wait; a part of a record counts as data. How many records without data there may be in a row,
+// package record says.
+func (c *TLSConn) Idle() bool {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	for {
+		if len(c.plain.bytes()) > 0 || c.readable() != nil {
+			return false
+		}
+		if len(c.raw.bytes()) == 0 && sock.Idle(c.tcp) {
+			return true
+		}
+		if !startsWhole(c.raw.bytes()) && c.raw.readFrom(trying{c.tcp}) != nil {
+			return false
+		}
+		c.plain.buf = partBuffers.Get().(*[]byte)
+		out, used, err := c.unseal((*c.plain.buf)[:0], c.raw.bytes())
+		c.raw.skip(used)
+		c.plain.from, c.plain.to = 0, len(out)
+		c.plain.skip(0)
+		if err != nil {
+			return false
+		}
+	}
+}
+
+// trying reads a connection without waiting.
+type trying struct{ conn net.Conn }
+
+func (r trying) Read(p []byte) (int, error) {
+	if n := sock.TryRead(r.conn, p); n > 0 {
+		return n, nil
+	}
+	return 0, io.ErrNoProgress
+}
+
 // startsWhole reports whether b begins with a whole record.
 func startsWhole(b []byte) bool {
 	size := record.RecordSize(b)
@@ -137,12 +176,18 @@ func (b *part) keep(p []byte) {
 	b.from, b.to = 0, copy(*b.buf, p)
 }
 
-// readFrom adds what one read brings. There is room, since what is kept meanwhile is less than a record
+// readFrom adds what one read brings, in a buffer of its own if there is none. There is room, since what is kept meanwhile is less than a record
 // and its header has been checked.
 func (b *part) readFrom(r io.Reader) error {
+	if b.buf == nil {
+		b.buf = partBuffers.Get().(*[]byte)
+	}
 	b.from, b.to = 0, copy(*b.buf, b.bytes())
 	n, err := r.Read((*b.buf)[b.to:])
 	b.to += n
+	if b.to == 0 {
+		b.drop()
+	}
 	if n > 0 {
 		return nil
 	}
@@ -156,7 +201,7 @@ func (b *part) take(p []byte) (n int) {
 	return n
 }
 
-// skip drops the first n bytes.
+// skip drops the first n bytes, and the buffer when none is left.
 func (b *part) skip(n int) {
 	if b.from += n; b.from == b.to {
 		b.drop()

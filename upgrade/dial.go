@@ -46,7 +46,8 @@ func (a *Answer) Close() {
 // maxInterim is how many 1xx answers may come before the one that counts.
 const maxInterim = 8
 
-// Ask sends a handshake to a backend and waits for its answer, under the route's timeouts. The
+// Ask sends a handshake to a backend and waits for its answer, under the route's timeouts: that for
+// dialling covers TLS and ends when the handshake has been sent, then begins that for the answer. The
 // connection to it lives where client's does, so that one loop can have both. The error wraps one of
 // routing's.
 func (u *Upgrader) Ask(client net.Conn, route *routing.Route, b *routing.Backend, hs *Handshake, req *head.Request) (*Answer, error) {
@@ -55,10 +56,10 @@ func (u *Upgrader) Ask(client net.Conn, route *routing.Route, b *routing.Backend
 	}
 	buf := headBuffers.Get().(*[]byte)
 	*buf = req.Append((*buf)[:0])
-	conn, err := sock.DialAt(sock.HomeOf(client), b.Addr, route.DialTimeout, *buf)
+	conn, err := u.cfg.Dialer.Dial(sock.HomeOf(client), b, route.DialTimeout, *buf)
 	headBuffers.Put(buf)
 	if err != nil {
-		return nil, askError("dial", b, err, routing.ErrDial)
+		return nil, err
 	}
 	a := &Answer{conn: conn, br: u.getReader(conn)}
 	if err := a.await(b, route.HandshakeTimeout, hs); err != nil {

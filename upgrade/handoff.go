@@ -11,6 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"wsproxy/internal/dial"
 	"wsproxy/internal/sock"
 	"wsproxy/internal/splice"
 	"wsproxy/tlsterm"
@@ -20,6 +21,9 @@ import (
 type Config struct {
 	// Engine carries the links.
 	Engine *splice.Engine
+
+	// Dialer connects to backends. Nil means a zero one.
+	Dialer *dial.Dialer
 
 	// HeaderSize is the most bytes that a backend's answer may have before its body. Zero means
 	// 16 KiB.
@@ -45,6 +49,9 @@ type Upgrader struct {
 
 // New makes an Upgrader.
 func New(cfg Config) *Upgrader {
+	if cfg.Dialer == nil {
+		cfg.Dialer = new(dial.Dialer)
+	}
 	if cfg.HeaderSize == 0 {
 		cfg.HeaderSize = defaultHeaderSize
 	}

@@ -11,10 +11,12 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"wsproxy/internal/echo"
 	"wsproxy/internal/forward"
 	"wsproxy/internal/front"
+	"wsproxy/internal/sock"
 	"wsproxy/internal/splice"
 	"wsproxy/routing"
 	"wsproxy/tlsterm"
@@ -63,7 +65,8 @@ type proxy struct {
 	log       *slog.Logger
 	echo      *echo.Server // nil when no route uses it
 	engine    *splice.Engine
-	forward   *forward.Transport
+	resolver  *sock.Resolver
+	forward   *forward.Transport // nil until the backends' TLS is there
 	front     *front.Server
 	listeners []*tlsterm.Listener
 	acme      []*tlsterm.ACME
@@ -84,7 +87,7 @@ func start(cfg *routing.Config) (_ *proxy, err error) {
 	if p.engine, err = splice.New(splice.Config{Driver: drivers[cfg.Engine], Loops: cfg.Loops, Log: p.log}); err != nil {
 		return nil, err
 	}
-	p.forward = forward.New(forward.Config{HeaderSize: int(cfg.Limits.HeaderSize)})
+	p.resolver = sock.NewResolver(sock.ResolverConfig{Log: p.log})
 	defer func() {
 		if err != nil {
 			p.close()
@@ -95,9 +98,16 @@ func start(cfg *routing.Config) (_ *proxy, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkBackends(table); err != nil {
+	dialer, err := p.dialer(table)
+	if err != nil {
 		return nil, err
 	}
+	p.forward = forward.New(forward.Config{
+		HeaderSize: int(cfg.Limits.HeaderSize),
+		Dial: func(b *routing.Backend, timeout time.Duration) (net.Conn, error) {
+			return dialer.Dial(nil, b, timeout, nil)
+		},
+	})
 	budget := tlsterm.NewBudget(cfg.Limits.TLSHandshakes)
 	for _, l := range cfg.Listeners {
 		ln, err := p.listen(cfg, l, budget)
@@ -112,6 +122,7 @@ func start(cfg *routing.Config) (_ *proxy, err error) {
 		Busy:  memory.busy,
 		Upgrader: upgrade.New(upgrade.Config{
 			Engine:     p.engine,
+			Dialer:     dialer,
 			HeaderSize: int(cfg.Limits.HeaderSize),
 			Log:        p.log,
 		}),
@@ -215,7 +226,10 @@ func (p *proxy) close() {
 	for _, ln := range p.listeners {
 		ln.Close()
 	}
-	p.forward.Close()
+	if p.forward != nil {
+		p.forward.Close()
+	}
+	p.resolver.Close()
 	if p.echo != nil {
 		p.echo.Close()
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 
+	"wsproxy/internal/dial"
 	"wsproxy/routing"
 	"wsproxy/tlsterm"
 )
@@ -82,18 +83,21 @@ func (p *proxy) challenge() func(host, path string) ([]byte, bool) {
 	}
 }
 
-// checkBackends makes what dialling each TLS backend will take, so that what is wrong with its files
-// shows at the start.
-func checkBackends(table *routing.Table) error {
+// dialer makes what connects to all backends of a table. What is wrong with the files of their TLS shows
+// here, at the start.
+func (p *proxy) dialer(table *routing.Table) (*dial.Dialer, error) {
+	c := dial.Config{Resolver: p.resolver, TLS: make(map[*routing.Backend]*tls.Config)}
 	for _, b := range table.Backends() {
 		if b.TLS == nil {
 			continue
 		}
-		if _, err := clientConfig(b.TLS); err != nil {
-			return fmt.Errorf("backend %s: %w", b.URL, err)
+		cfg, err := clientConfig(b.TLS)
+		if err != nil {
+			return nil, fmt.Errorf("backend %s: %w", b.URL, err)
 		}
+		c.TLS[b] = cfg
 	}
-	return nil
+	return dial.New(c), nil
 }
 
 // clientConfig is what a backend is dialled with over TLS.

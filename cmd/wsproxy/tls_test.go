@@ -171,3 +171,44 @@ routes: [{backends: [builtin:echo]}]
 		t.Errorf("announcement:\n%s", p.stdout)
 	}
 }
+
+// Whoever takes any certificate of a backend is told so at each start, once for each.
+func TestUnverifiedBackendsAreWarnedOf(t *testing.T) {
+	p, _, _ := running(t, config(t, `
+listeners: [{address: "127.0.0.1:0"}]
+routes:
+  - tls: {insecure_skip_verify: on}
+    backends: ["https://127.0.0.1:1", "https://127.0.0.1:2"]
+  - path: /verified
+    backends: ["https://127.0.0.1:3"]
+`))
+	p.stderr.await(t, "127.0.0.1:2")
+	if n := strings.Count(p.stderr.String(), "is not verified (insecure_skip_verify)"); n != 2 || strings.Contains(p.stderr.String(), "127.0.0.1:3") {
+		t.Errorf("%d warnings, want one for each of the two:\n%s", n, p.stderr)
+	}
+}
+
+// What tls says of a backend is how it is spoken to, for requests and for links, by its name.
+func TestBackendTLSKeysReachTheBackend(t *testing.T) {
+	dir := t.TempDir()
+	writePair(t, dir)
+	_, _, wss := running(t, tlsConfig(t, dir, ""))
+	_, port, _ := net.SplitHostPort(strings.TrimSuffix(strings.TrimPrefix(wss, "wss://"), "/"))
+	for _, engine := range []string{"auto", "goroutines"} {
+		_, ws, _ := running(t, config(t, fmt.Sprintf(`
+listeners: [{address: "127.0.0.1:0"}]
+engine: %s
+routes:
+  - backends: [{url: "wss://localhost:%s", tls: {ca: %s/chain.pem, server_name: chat.example.com}}]
+  - path: /untrusted
+    backends: ["wss://localhost:%s"]
+`, engine, port, dir, port)))
+		stdout, _, err := try(t, ws, connectOptions{}, "hello\n")
+		if err != nil || stdout != "hello\n" {
+			t.Errorf("engine %s: %q, %v, want hello", engine, stdout, err)
+		}
+		if _, _, err := try(t, ws+"untrusted", connectOptions{}, ""); err == nil || !strings.Contains(err.Error(), "502") {
+			t.Errorf("engine %s: a backend nobody vouches for: %v, want 502", engine, err)
+		}
+	}
+}

@@ -46,7 +46,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 				}
 			}
 		})
-		p := startProxy(t, proxyOptions{to: To{Addr: backend, ResponseTimeout: time.Minute}})
+		p := startProxy(t, proxyOptions{to: To{Backend: at(backend), ResponseTimeout: time.Minute}})
 		upload := "Host: a\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 100000)
 		var clients sync.WaitGroup
 		for range 8 {

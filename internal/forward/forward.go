@@ -30,10 +30,10 @@ var ErrClient = errors.New("client's request cut off")
 
 // To says where a request goes.
 type To struct {
-	// Addr is the backend's host:port.
-	Addr string
+	// Backend is asked. A connection to it is reused for it alone.
+	Backend *routing.Backend
 
-	// DialTimeout bounds the dial. Zero leaves it to the system, minutes.
+	// DialTimeout bounds connecting, TLS included. Zero means five seconds.
 	DialTimeout time.Duration
 
 	// ResponseTimeout bounds the wait for the answer's head, counted from the end of the request,
@@ -58,7 +58,7 @@ type To struct {
 // fasthttp's server must run with StreamRequestBody, DisablePreParseMultipartForm,
 // DisableHeaderNamesNormalizing and the NoDefault settings.
 func (t *Transport) Forward(ctx *fasthttp.RequestCtx, to To) error {
-	x := &exchange{transport: t, ctx: ctx, client: ctx.Conn(), addr: to.Addr}
+	x := &exchange{transport: t, ctx: ctx, client: ctx.Conn(), addr: to.Backend.Addr}
 	handed := false
 	// Also when something panics: the request must not be read once fasthttp has it back.
 	defer func() {
@@ -104,21 +104,21 @@ func (t *Transport) Relay(ctx *fasthttp.RequestCtx, c net.Conn, br *bufio.Reader
 func (x *exchange) ask(to *To) error {
 	body, err := newBody(x.ctx)
 	if err != nil {
-		return fail("read request for", to.Addr, ErrClient, err)
+		return fail("read request for", x.addr, ErrClient, err)
 	}
 	request := buffers.Get().(*buffer)
 	defer buffers.Put(request)
 	b := to.Head.Append(request[:0])
 	if body.inMemory() {
 		if b, err = body.appendTo(b); err != nil {
-			return fail("read request body for", to.Addr, ErrClient, err)
+			return fail("read request body for", x.addr, ErrClient, err)
 		}
 	}
 
-	x.conn = x.transport.take(to.Addr)
+	x.conn = x.transport.take(to.Backend)
 	for {
 		if x.conn == nil {
-			if x.conn, err = x.transport.dial(to.Addr, to.DialTimeout); err != nil {
+			if x.conn, err = x.transport.dial(to.Backend, to.DialTimeout); err != nil {
 				return err
 			}
 		}

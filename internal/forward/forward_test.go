@@ -119,7 +119,7 @@ func TestAnswers(t *testing.T) {
 	for _, l := range listeners {
 		for _, tt := range tests {
 			t.Run(l.name+"/"+tt.name, func(t *testing.T) {
-				p := startProxy(t, proxyOptions{to: To{Addr: answerOnce(t, tt.answer)}, listen: l.wrap})
+				p := startProxy(t, proxyOptions{to: To{Backend: at(answerOnce(t, tt.answer))}, listen: l.wrap})
 				got := exchangeRaw(t, p.addr, tt.request)
 				if tt.want == "answer invalid" {
 					wantError(t, p, routing.ErrAnswer)
@@ -139,7 +139,7 @@ func TestAnswers(t *testing.T) {
 // An HTTP/1.0 client knows the end of such a body only by the end of the connection.
 func TestCutOffAnswerIsResetForOldClients(t *testing.T) {
 	backend := answerOnce(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-	p := startProxy(t, proxyOptions{to: To{Addr: backend}})
+	p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
 	c := dialRaw(t, p.addr)
 	if err := c.send(get10); err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestRequestReachesBackendAsItIs(t *testing.T) {
 				seen <- string(b[:n])
 				_ = c.send("HTTP/1.1 204 No Content\r\n\r\n")
 			})
-			p := startProxy(t, proxyOptions{to: To{Addr: backend}})
+			p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
 			exchangeRaw(t, p.addr, tt.request)
 			if got := <-seen; got != tt.want {
 				t.Errorf("got\n%q, want\n%q", got, tt.want)
@@ -194,7 +194,7 @@ func TestKeepAliveAcrossKindsOfAnswers(t *testing.T) {
 		}
 		w.Write(append([]byte(r.Method+" "), b...))
 	})
-	p := startProxy(t, proxyOptions{to: To{Addr: backend}})
+	p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
 	c := dialRaw(t, p.addr)
 	for i := range 3 {
 		for _, path := range []string{"/", "/chunked", "/204"} {
@@ -234,7 +234,7 @@ func TestPipelinedRequests(t *testing.T) {
 		}
 		io.WriteString(w, r.URL.Path)
 	})
-	p := startProxy(t, proxyOptions{to: To{Addr: backend}})
+	p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
 	got := exchangeRaw(t, p.addr, "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /3 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	var order []string
 	for _, part := range strings.Split(got, "/")[1:] {
@@ -262,14 +262,14 @@ func TestUnreachableAndSlowBackends(t *testing.T) {
 		want    error
 		status  string
 	}{
-		{"nobody listens", To{Addr: closed.Addr().String()}, get, routing.ErrDial, "502"},
-		{"dial too slow", To{Addr: "192.0.2.1:1", DialTimeout: time.Millisecond}, get, routing.ErrTimeout, "504"},
-		{"no answer", To{Addr: silent, ResponseTimeout: 10 * time.Millisecond}, get, routing.ErrTimeout, "504"},
-		{"no answer to a small body", To{Addr: silent, ResponseTimeout: 10 * time.Millisecond},
+		{"nobody listens", To{Backend: at(closed.Addr().String())}, get, routing.ErrDial, "502"},
+		{"dial too slow", To{Backend: at("192.0.2.1:1"), DialTimeout: time.Millisecond}, get, routing.ErrTimeout, "504"},
+		{"no answer", To{Backend: at(silent), ResponseTimeout: 10 * time.Millisecond}, get, routing.ErrTimeout, "504"},
+		{"no answer to a small body", To{Backend: at(silent), ResponseTimeout: 10 * time.Millisecond},
 			"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi", routing.ErrTimeout, "504"},
-		{"no answer to chunks", To{Addr: silent, ResponseTimeout: 10 * time.Millisecond},
+		{"no answer to chunks", To{Backend: at(silent), ResponseTimeout: 10 * time.Millisecond},
 			"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nhi\r\n0\r\n\r\n", routing.ErrTimeout, "504"},
-		{"body not taken", To{Addr: stalled, ResponseTimeout: 50 * time.Millisecond},
+		{"body not taken", To{Backend: at(stalled), ResponseTimeout: 50 * time.Millisecond},
 			"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 33554432\r\n\r\n" + strings.Repeat("x", 32<<20), routing.ErrTimeout, "504"},
 	}
 	for _, tt := range tests {

@@ -28,7 +28,7 @@ type proxy struct {
 
 type proxyOptions struct {
 	config   Config
-	to       To                                           // Addr and timeouts
+	to       To                                           // Backend and timeouts
 	listen   func(net.Listener) net.Listener              // wraps the listener
 	handler  func(*Transport, *fasthttp.RequestCtx) error // instead of Forward
 	prefetch int                                          // what the server reads of a body before the handler runs, zero is 8 KiB
@@ -177,6 +177,9 @@ func rawBackend(t *testing.T, serve func(*rawConn)) (addr string) {
 	})
 	return ln.Addr().String()
 }
+
+// at is the plain backend at an address.
+func at(addr string) *routing.Backend { return &routing.Backend{Addr: addr} }
 
 // answerOnce answers the first request of every connection with the given bytes and closes.
 func answerOnce(t *testing.T, answer string) (addr string) {

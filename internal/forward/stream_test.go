@@ -78,7 +78,7 @@ func TestEventsArriveOneByOne(t *testing.T) {
 					<-next
 					_ = c.send(kind.end)
 				})
-				p := startProxy(t, proxyOptions{to: To{Addr: backend}, listen: client.wrap})
+				p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}, listen: client.wrap})
 				resp, err := httpClient(t).Get(client.scheme + p.addr)
 				if err != nil {
 					t.Fatal(err)
@@ -145,7 +145,7 @@ func TestBulkInConstantMemory(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p := startProxy(t, proxyOptions{to: To{Addr: backend, ResponseTimeout: time.Minute}})
+			p := startProxy(t, proxyOptions{to: To{Backend: at(backend), ResponseTimeout: time.Minute}})
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			r, _ := http.NewRequest(tt.method, "http://"+p.addr+tt.path, nil)
@@ -193,7 +193,7 @@ func TestClientThatLeavesWhileItReads(t *testing.T) {
 				}
 				ended <- err
 			})
-			p := startProxy(t, proxyOptions{to: To{Addr: backend}})
+			p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
 			c := dialRaw(t, p.addr)
 			_ = c.send(request)
 			if _, err := c.readHead(); err != nil {
@@ -215,7 +215,7 @@ func TestSlowClientStopsBackend(t *testing.T) {
 		n, _ := io.Copy(c.Conn, io.LimitReader(pattern(), bulk))
 		wrote <- n
 	})
-	p := startProxy(t, proxyOptions{to: To{Addr: backend}})
+	p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
 	c := dialRaw(t, p.addr)
 	_ = c.send(keepGet)
 	if n := <-wrote; n >= bulk {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"wsproxy/internal/dial"
 	"wsproxy/internal/sock"
 	"wsproxy/routing"
 )
@@ -18,7 +19,7 @@ type Config struct {
 	// means 16 KiB.
 	HeaderSize int
 
-	// MaxIdle is how many connections per backend address wait for their next request. Zero means
+	// MaxIdle is how many connections per backend wait for their next request. Zero means
 	// 128, negative that each is closed behind its answer.
 	MaxIdle int
 
@@ -28,9 +29,10 @@ type Config struct {
 	// Node.js and Apache close.
 	IdleTimeout time.Duration
 
-	// Dial opens connections to backends. Nil means sock.Dial. A connection that is neither TCP nor
-	// Unix is reused without having been checked: sock.Idle cannot look into it.
-	Dial func(addr string, timeout time.Duration) (net.Conn, error)
+	// Dial opens connections to backends; its errors wrap one of routing's. Nil means what a zero
+	// dial.Dialer does. A connection that sock.Idle cannot look into is reused without having been
+	// checked.
+	Dial func(b *routing.Backend, timeout time.Duration) (net.Conn, error)
 }
 
 // Transport carries requests to backends and keeps their connections for the next ones. It may be
@@ -40,20 +42,24 @@ type Transport struct {
 	config  Config
 	readers sync.Pool // *bufio.Reader of HeaderSize
 
-	mu     sync.Mutex         // guards the fields below
-	idle   map[string][]*conn // by address, the longest idle first
-	sweep  *time.Timer        // calls expire; nil until the first connection waits
-	armed  bool               // sweep is running or about to
-	closed bool               // nothing waits any more
-	sweeps sync.WaitGroup     // the calls of expire that are armed or running
+	mu sync.Mutex // guards the fields below
+
+	// idle are those that wait, the longest idle first. A Backend is an address and one way to speak to
+	// it: connections with TLS, without, and with other TLS are never taken for each other.
+	idle map[*routing.Backend][]*conn
+
+	sweep  *time.Timer    // calls expire; nil until the first connection waits
+	armed  bool           // sweep is running or about to
+	closed bool           // nothing waits any more
+	sweeps sync.WaitGroup // the calls of expire that are armed or running
 }
 
 // conn is a connection to a backend.
 type conn struct {
 	net.Conn
-	addr   string
-	reused bool      // it has carried a request before this one
-	since  time.Time // when it began to wait
+	backend *routing.Backend
+	reused  bool      // it has carried a request before this one
+	since   time.Time // when it began to wait
 }
 
 // New makes a Transport. Close ends it.
@@ -68,9 +74,11 @@ func New(config Config) *Transport {
 		config.IdleTimeout = 4 * time.Second
 	}
 	if config.Dial == nil {
-		config.Dial = sock.Dial
+		config.Dial = func(b *routing.Backend, timeout time.Duration) (net.Conn, error) {
+			return new(dial.Dialer).Dial(nil, b, timeout, nil)
+		}
 	}
-	t := &Transport{config: config, idle: make(map[string][]*conn)}
+	t := &Transport{config: config, idle: make(map[*routing.Backend][]*conn)}
 	t.readers.New = func() any { return bufio.NewReaderSize(nil, config.HeaderSize) }
 	return t
 }
@@ -96,25 +104,20 @@ func (t *Transport) Close() {
 	t.sweeps.Wait()
 }
 
-// dial opens a connection. The error is a *failure of kind routing.ErrDial or routing.ErrTimeout.
-func (t *Transport) dial(addr string, timeout time.Duration) (*conn, error) {
-	nc, err := t.config.Dial(addr, timeout)
+func (t *Transport) dial(b *routing.Backend, timeout time.Duration) (*conn, error) {
+	nc, err := t.config.Dial(b, timeout)
 	if err != nil {
-		kind := routing.ErrDial
-		if timedOut(err) {
-			kind = routing.ErrTimeout
-		}
-		return nil, fail("dial", addr, kind, err)
+		return nil, err
 	}
-	return &conn{Conn: nc, addr: addr}, nil
+	return &conn{Conn: nc, backend: b}, nil
 }
 
-// take hands out the connection to addr that has waited the shortest and can carry a request, or
+// take hands out the connection to b that has waited the shortest and can carry a request, or
 // nil. The last one used is the least likely to be closed by the backend, and those that no load
 // needs come of age.
-func (t *Transport) take(addr string) *conn {
+func (t *Transport) take(b *routing.Backend) *conn {
 	for {
-		c := t.pop(addr)
+		c := t.pop(b)
 		if c == nil || t.usable(c) {
 			return c
 		}
@@ -122,17 +125,17 @@ func (t *Transport) take(addr string) *conn {
 	}
 }
 
-func (t *Transport) pop(addr string) *conn {
+func (t *Transport) pop(b *routing.Backend) *conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	conns := t.idle[addr]
+	conns := t.idle[b]
 	if len(conns) == 0 {
 		return nil
 	}
 	last := len(conns) - 1
 	c := conns[last]
 	conns[last] = nil
-	t.setLocked(addr, conns[:last])
+	t.setLocked(b, conns[:last])
 	return c
 }
 
@@ -146,10 +149,10 @@ func (t *Transport) put(c *conn) {
 	c.reused = true
 	c.since = time.Now()
 	t.mu.Lock()
-	conns := t.idle[c.addr]
+	conns := t.idle[c.backend]
 	keep := !t.closed && len(conns) < t.config.MaxIdle
 	if keep {
-		t.idle[c.addr] = append(conns, c)
+		t.idle[c.backend] = append(conns, c)
 		if t.config.IdleTimeout > 0 && !t.armed {
 			t.armLocked(t.config.IdleTimeout)
 		}
@@ -178,7 +181,7 @@ func (t *Transport) expire() {
 	next := time.Duration(-1)
 	var old []*conn
 	t.mu.Lock()
-	for addr, conns := range t.idle {
+	for b, conns := range t.idle {
 		n := 0
 		for n < len(conns) && now.Sub(conns[n].since) >= t.config.IdleTimeout {
 			n++
@@ -186,7 +189,7 @@ func (t *Transport) expire() {
 		if n > 0 {
 			old = append(old, conns[:n]...)
 			conns = slices.Clone(conns[n:])
-			t.setLocked(addr, conns)
+			t.setLocked(b, conns)
 		}
 		if len(conns) == 0 {
 			continue
@@ -205,14 +208,14 @@ func (t *Transport) expire() {
 	}
 }
 
-// setLocked makes conns the idle connections to addr. Addresses come and go with the
-// configuration: one without connections leaves no trace.
-func (t *Transport) setLocked(addr string, conns []*conn) {
+// setLocked makes conns the idle connections to b. Backends come and go with the configuration: one
+// without connections leaves no trace.
+func (t *Transport) setLocked(b *routing.Backend, conns []*conn) {
 	if len(conns) == 0 {
-		delete(t.idle, addr)
+		delete(t.idle, b)
 		return
 	}
-	t.idle[addr] = conns
+	t.idle[b] = conns
 }
 
 // timedOut reports whether a deadline has passed, ours or the kernel's.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -15,7 +14,7 @@ import (
 )
 
 // neverDials fails as a dial does that has run out of time.
-func neverDials(string, time.Duration) (net.Conn, error) { return nil, os.ErrDeadlineExceeded }
+func neverDials(*routing.Backend, time.Duration) (net.Conn, error) { return nil, routing.ErrTimeout }
 
 // ask sends a request on a connection that stays open and returns the answer's body.
 func ask(t *testing.T, c *rawConn, request string) (status, body string) {
@@ -81,7 +80,7 @@ func TestSecondRequestOnAConnectionThatFails(t *testing.T) {
 					}
 				}
 			})
-			p := startProxy(t, proxyOptions{to: To{Addr: backend}})
+			p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
 			c := dialRaw(t, p.addr)
 			if status, body := ask(t, c, keepGet); status != "200" || body != "1" {
 				t.Fatalf("first request: %s %q", status, body)
@@ -116,7 +115,7 @@ func TestNothingIsRepeatedTwice(t *testing.T) {
 			}
 		}
 	})
-	p := startProxy(t, proxyOptions{to: To{Addr: backend}})
+	p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
 	c := dialRaw(t, p.addr)
 	ask(t, c, keepGet)
 	if status, _ := ask(t, c, keepGet); status != "502" {
@@ -160,7 +159,7 @@ func TestConnectionsThatAreNotReused(t *testing.T) {
 				}
 				_ = answerNumber(c)
 			})
-			p := startProxy(t, proxyOptions{to: To{Addr: backend}})
+			p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
 			c := dialRaw(t, p.addr)
 			ask(t, c, tt.request)
 			if tt.name != "unread bytes" {
@@ -190,7 +189,7 @@ func TestUnsolicitedAnswerIsNotTaken(t *testing.T) {
 			}
 		}
 	})
-	p := startProxy(t, proxyOptions{to: To{Addr: backend}})
+	p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
 	c := dialRaw(t, p.addr)
 	ask(t, c, keepGet)
 	close(idle)
@@ -201,12 +200,12 @@ func TestUnsolicitedAnswerIsNotTaken(t *testing.T) {
 }
 
 func TestPoolIsBoundedAndLastInFirstOut(t *testing.T) {
-	backend := rawBackend(t, func(c *rawConn) { io.Copy(io.Discard, c) })
+	to := at(rawBackend(t, func(c *rawConn) { io.Copy(io.Discard, c) }))
 	transport := New(Config{MaxIdle: 2})
 	defer transport.Close()
 	var conns []*conn
 	for range 3 {
-		c, err := transport.dial(backend, 0)
+		c, err := transport.dial(to, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +218,7 @@ func TestPoolIsBoundedAndLastInFirstOut(t *testing.T) {
 		t.Errorf("write on the third connection: %v, want it closed", err)
 	}
 	for i, want := range []*conn{conns[1], conns[0], nil} {
-		got := transport.take(backend)
+		got := transport.take(to)
 		if got != want {
 			t.Errorf("take %d gave %p, want %p", i, got, want)
 		}
@@ -228,7 +227,42 @@ func TestPoolIsBoundedAndLastInFirstOut(t *testing.T) {
 		}
 	}
 	if len(transport.idle) != 0 {
-		t.Errorf("%d addresses left in an empty pool, want 0", len(transport.idle))
+		t.Errorf("%d backends left in an empty pool, want 0", len(transport.idle))
+	}
+}
+
+// Two ways to speak to an address are two backends, whose connections are never taken for each other.
+func TestPoolKeepsBackendsApart(t *testing.T) {
+	plain := at(rawBackend(t, func(c *rawConn) { io.Copy(io.Discard, c) }))
+	verified := &routing.Backend{Addr: plain.Addr, TLS: &routing.BackendTLS{ServerName: "a"}}
+	blind := &routing.Backend{Addr: plain.Addr, TLS: &routing.BackendTLS{ServerName: "a", InsecureSkipVerify: true}}
+	transport := New(Config{})
+	defer transport.Close()
+	for _, b := range []*routing.Backend{plain, verified, blind} {
+		nc, err := net.Dial("tcp", b.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &conn{Conn: nc, backend: b}
+		transport.put(c)
+		for _, other := range []*routing.Backend{plain, verified, blind} {
+			got := transport.take(other)
+			if want := other == b; (got == c) != want || got != nil && !want {
+				t.Errorf("take(%+v) gave %p with the connection %p to %+v waiting", other, got, c, b)
+			}
+		}
+		c.Close()
+	}
+}
+
+// A backend with TLS never gets a plain byte, whoever forgets what to shake hands with.
+func TestBackendWithTLSIsNotDialledWithout(t *testing.T) {
+	ln := listen(t)
+	transport := New(Config{})
+	defer transport.Close()
+	_, err := transport.dial(&routing.Backend{Addr: ln.Addr().String(), TLS: &routing.BackendTLS{ServerName: "a"}}, time.Minute)
+	if !errors.Is(err, routing.ErrTLS) {
+		t.Errorf("dial: %v, want %v", err, routing.ErrTLS)
 	}
 }
 
@@ -240,7 +274,7 @@ func TestPoolOff(t *testing.T) {
 			}
 		}
 	})
-	p := startProxy(t, proxyOptions{config: Config{MaxIdle: -1}, to: To{Addr: backend}})
+	p := startProxy(t, proxyOptions{config: Config{MaxIdle: -1}, to: To{Backend: at(backend)}})
 	c := dialRaw(t, p.addr)
 	for _, want := range []string{"1", "2"} {
 		if _, body := ask(t, c, keepGet); body != want {
@@ -251,15 +285,15 @@ func TestPoolOff(t *testing.T) {
 
 func TestIdleConnectionsAreClosed(t *testing.T) {
 	ended := make(chan struct{}, 10)
-	backend := rawBackend(t, func(c *rawConn) {
+	to := at(rawBackend(t, func(c *rawConn) {
 		io.Copy(io.Discard, c)
 		ended <- struct{}{}
-	})
+	}))
 	t.Run("after IdleTimeout", func(t *testing.T) {
 		transport := New(Config{IdleTimeout: time.Millisecond})
 		defer transport.Close()
 		for range 3 {
-			c, err := transport.dial(backend, 0)
+			c, err := transport.dial(to, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -271,14 +305,14 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	})
 	t.Run("by Close", func(t *testing.T) {
 		transport := New(Config{IdleTimeout: -1})
-		c, err := transport.dial(backend, 0)
+		c, err := transport.dial(to, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		transport.put(c)
 		transport.Close()
 		<-ended
-		if c, err = transport.dial(backend, 0); err != nil {
+		if c, err = transport.dial(to, 0); err != nil {
 			t.Fatal(err)
 		}
 		transport.put(c)
@@ -288,16 +322,16 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 
 // A connection that is too old is not handed out though the sweep has not come by yet.
 func TestOldConnectionIsNotTaken(t *testing.T) {
-	backend := rawBackend(t, func(c *rawConn) { io.Copy(io.Discard, c) })
+	to := at(rawBackend(t, func(c *rawConn) { io.Copy(io.Discard, c) }))
 	transport := New(Config{IdleTimeout: time.Hour})
 	defer transport.Close()
-	c, err := transport.dial(backend, 0)
+	c, err := transport.dial(to, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	transport.put(c)
 	c.since = c.since.Add(-2 * time.Hour)
-	if got := transport.take(backend); got != nil {
+	if got := transport.take(to); got != nil {
 		t.Errorf("take gave a connection two hours old, want none")
 		got.Close()
 	}
@@ -309,7 +343,7 @@ func TestErrorsNameOperationObjectAndCause(t *testing.T) {
 	ln.Close()
 	transport := New(Config{})
 	defer transport.Close()
-	_, err := transport.dial(addr, time.Minute)
+	_, err := transport.dial(at(addr), time.Minute)
 	want := "dial backend " + addr + ": backend unreachable: connect: connection refused"
 	if err == nil || err.Error() != want || !errors.Is(err, routing.ErrDial) || errors.Is(err, routing.ErrTimeout) {
 		t.Errorf("got %v, want %s", err, want)
@@ -319,15 +353,15 @@ func TestErrorsNameOperationObjectAndCause(t *testing.T) {
 // The sweep closes what is old and comes again for the rest.
 func TestSweepLeavesYoungConnections(t *testing.T) {
 	ended := make(chan int, 2)
-	backend := rawBackend(t, func(c *rawConn) {
+	to := at(rawBackend(t, func(c *rawConn) {
 		io.Copy(io.Discard, c)
 		ended <- c.n
-	})
+	}))
 	transport := New(Config{IdleTimeout: time.Hour})
 	defer transport.Close()
 	var conns []*conn
 	for range 2 {
-		c, err := transport.dial(backend, 0)
+		c, err := transport.dial(to, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -339,7 +373,7 @@ func TestSweepLeavesYoungConnections(t *testing.T) {
 	transport.sweep.Reset(0)
 	transport.mu.Unlock()
 	<-ended
-	if got := transport.take(backend); got != conns[1] {
+	if got := transport.take(to); got != conns[1] {
 		t.Errorf("take gave %p, want the young connection %p", got, conns[1])
 	} else {
 		got.Close()

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"wsproxy/internal/sock"
+	"wsproxy/routing"
 )
 
 // A backend that refuses a body before it has seen all of it is heard by the client that still sends.
@@ -38,7 +38,7 @@ func TestEarlyAnswerReachesClient(t *testing.T) {
 	for _, b := range backends {
 		for _, client := range clients(t)[:2] {
 			t.Run(b.name+"/"+client.name+"/stalled client", func(t *testing.T) {
-				p := startProxy(t, proxyOptions{to: To{Addr: rawBackend(t, b.serve)}, listen: client.wrap})
+				p := startProxy(t, proxyOptions{to: To{Backend: at(rawBackend(t, b.serve))}, listen: client.wrap})
 				c := dialRaw(t, p.addr)
 				if err := c.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 20000)); err != nil {
 					t.Fatal(err)
@@ -53,7 +53,7 @@ func TestEarlyAnswerReachesClient(t *testing.T) {
 				}
 			})
 			t.Run(b.name+"/"+client.name+"/client that never stops", func(t *testing.T) {
-				p := startProxy(t, proxyOptions{to: To{Addr: rawBackend(t, b.serve)}, listen: client.wrap})
+				p := startProxy(t, proxyOptions{to: To{Backend: at(rawBackend(t, b.serve))}, listen: client.wrap})
 				r, _ := http.NewRequest("POST", "http://"+p.addr, io.LimitReader(pattern(), 1<<30))
 				resp, err := httpClient(t).Do(r)
 				if err != nil {
@@ -79,7 +79,7 @@ func TestClientThatLeavesWhileItSends(t *testing.T) {
 				_, err := io.Copy(io.Discard, r.Body)
 				failed <- err
 			})
-			p := startProxy(t, proxyOptions{to: To{Addr: backend}})
+			p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
 			c := dialRaw(t, p.addr)
 			_ = c.send("POST / HTTP/1.1\r\nHost: a\r\n" + framing + strings.Repeat("x", 20000))
 			<-got
@@ -109,7 +109,7 @@ func TestBothDirectionsAtOnce(t *testing.T) {
 	})
 	for _, client := range clients(t) {
 		t.Run(client.name, func(t *testing.T) {
-			p := startProxy(t, proxyOptions{to: To{Addr: backend}, listen: client.wrap})
+			p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}, listen: client.wrap})
 			body, send := io.Pipe()
 			type result struct {
 				resp *http.Response
@@ -153,7 +153,7 @@ func TestClientThatLeavesBothDirectionsSilent(t *testing.T) {
 		io.Copy(io.Discard, c)
 		close(ended)
 	})
-	p := startProxy(t, proxyOptions{to: To{Addr: backend}})
+	p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
 	c := dialRaw(t, p.addr)
 	_ = c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
 	if _, err := c.readHead(); err != nil {
@@ -166,7 +166,7 @@ func TestClientThatLeavesBothDirectionsSilent(t *testing.T) {
 // A small body that does not come whole bothers no backend.
 func TestSmallBodyCutOff(t *testing.T) {
 	backend := rawBackend(t, func(c *rawConn) { t.Error("the backend got a connection") })
-	p := startProxy(t, proxyOptions{to: To{Addr: backend}, prefetch: 1})
+	p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}, prefetch: 1})
 	c := dialRaw(t, p.addr)
 	_ = c.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n0123456789")
 	c.Close()
@@ -201,7 +201,7 @@ func TestPanics(t *testing.T) {
 	const large = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n"
 	t.Run("while the body is sent", func(t *testing.T) {
 		backend := rawBackend(t, func(c *rawConn) { io.Copy(io.Discard, c) })
-		p := startProxy(t, proxyOptions{to: To{Addr: backend}, config: Config{Dial: dialPanic(2, nil)}})
+		p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}, config: Config{Dial: dialPanic(2, nil)}})
 		c := dialRaw(t, p.addr)
 		if status, _ := ask(t, c, large+strings.Repeat("x", 10000)); status == "200" {
 			t.Errorf("got %s, want an error", status)
@@ -216,7 +216,7 @@ func TestPanics(t *testing.T) {
 			_ = c.send("01234")
 			io.Copy(io.Discard, c)
 		})
-		p := startProxy(t, proxyOptions{to: To{Addr: backend}, config: Config{Dial: dialPanic(0, noReads)}})
+		p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}, config: Config{Dial: dialPanic(0, noReads)}})
 		c := dialRaw(t, p.addr)
 		if err := c.send(large + strings.Repeat("x", 9000)); err != nil {
 			t.Fatal(err)
@@ -231,9 +231,9 @@ func TestPanics(t *testing.T) {
 	})
 }
 
-func dialPanic(lastWrite int, noReads chan struct{}) func(string, time.Duration) (net.Conn, error) {
-	return func(addr string, timeout time.Duration) (net.Conn, error) {
-		c, err := sock.Dial(addr, timeout)
+func dialPanic(lastWrite int, noReads chan struct{}) func(*routing.Backend, time.Duration) (net.Conn, error) {
+	return func(b *routing.Backend, _ time.Duration) (net.Conn, error) {
+		c, err := net.Dial("tcp", b.Addr)
 		return &panicConn{Conn: c, lastWrite: lastWrite, noReads: noReads}, err
 	}
 }

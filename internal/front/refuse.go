@@ -36,6 +36,7 @@ var refusals = []refusal{
 	{upgrade.ErrHandshake, fasthttp.StatusBadRequest, tell | hangUp},
 	{routing.ErrTimeout, fasthttp.StatusGatewayTimeout, 0},
 	{routing.ErrDial, fasthttp.StatusBadGateway, 0},
+	{routing.ErrTLS, fasthttp.StatusBadGateway, 0},
 	{routing.ErrAnswer, fasthttp.StatusBadGateway, 0},
 }
 

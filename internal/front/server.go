@@ -237,7 +237,7 @@ func (s *Server) forward(ctx *fasthttp.RequestCtx, route *routing.Route, target 
 	}
 	b := route.Pick()
 	return s.cfg.Forward.Forward(ctx, forward.To{
-		Addr:            b.Addr,
+		Backend:         b,
 		DialTimeout:     route.DialTimeout,
 		ResponseTimeout: route.ResponseTimeout,
 		Head:            request(ctx, route, b, target),

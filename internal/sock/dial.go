@@ -1,53 +1,37 @@
 package sock
 
 import (
-	"context"
-	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"time"
 )
 
-// Dial connects to a TCP address, host:port, within timeout; names are resolved by the system. An
-// attempt that takes too long ends with a net.Error whose Timeout is true. The caller owns the
-// connection, a *net.TCPConn with TCP_NODELAY set, and keep-alive as Listen sets it unless the
-// address is a loopback one: whoever ends on this machine, its system says so.
-func Dial(addr string, timeout time.Duration) (net.Conn, error) {
-	d := net.Dialer{Timeout: timeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true}}
-	if ap, err := netip.ParseAddrPort(addr); err == nil && ap.Addr().IsLoopback() {
-		d.KeepAliveConfig.Enable, d.KeepAlive = false, -1
-	}
-	conn, err := d.Dial("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	return conn, nil
+// Dialer connects to TCP addresses. The zero value connects to literal ones only.
+type Dialer struct {
+	// Resolver looks names up; whoever made it closes it.
+	Resolver *Resolver
 }
 
-// DialAt is Dial for a connection that lives at home, a *Conn, and sends first, if that is not
-// empty, before it returns. Without a home it is a connection of Dial's.
-func DialAt(home Home, addr string, timeout time.Duration, first []byte) (net.Conn, error) {
+// maxAddrs is how many addresses of a name need no allocation.
+const maxAddrs = 8
+
+// DialAt connects to addr, host:port, within timeout, the lookup of a name included, and sends first,
+// if that is not empty, before it returns. Of a name the addresses are tried one after the other. An
+// attempt that takes too long ends with a net.Error whose Timeout is true.
+//
+// The caller owns the connection. It lives at home as a *Conn; without a home it is a *net.TCPConn.
+// TCP_NODELAY is set, and keep-alive as Listen sets it unless the address is a loopback one: whoever
+// ends on this machine, its system says so.
+func (d *Dialer) DialAt(home Home, addr string, timeout time.Duration, first []byte) (net.Conn, error) {
 	deadline := time.Now().Add(timeout)
-	if home == nil {
-		conn, err := Dial(addr, timeout)
-		if err != nil || len(first) == 0 {
-			return conn, err
-		}
-		_ = conn.SetWriteDeadline(deadline)
-		if _, err := conn.Write(first); err != nil {
-			conn.Close()
-			return nil, err
-		}
-		return conn, conn.SetWriteDeadline(time.Time{})
+	if to, err := netip.ParseAddrPort(addr); err == nil {
+		return dial(home, to, deadline, first)
 	}
-	to, err := netip.ParseAddrPort(addr)
-	if err == nil {
-		return dialAt(home, to, deadline, first)
+	if d.Resolver == nil {
+		return nil, &net.AddrError{Err: "name without a resolver", Addr: addr}
 	}
-	ctx, cancel := context.WithDeadline(context.Background(), deadline)
-	defer cancel()
-	addrs, err := resolve(ctx, addr)
+	var buf [maxAddrs]netip.AddrPort
+	addrs, err := d.Resolver.AppendAddrPorts(buf[:0], addr, timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +39,7 @@ func DialAt(home Home, addr string, timeout time.Duration, first []byte) (net.Co
 		// Those still to be tried get their share of the time, as with net.Dialer.
 		share := time.Now().Add(time.Until(deadline) / time.Duration(len(addrs)-i))
 		var conn net.Conn
-		if conn, err = dialAt(home, to, share, first); err == nil {
+		if conn, err = dial(home, to, share, first); err == nil {
 			return conn, nil
 		}
 		if !time.Now().Before(deadline) {
@@ -65,27 +49,29 @@ func DialAt(home Home, addr string, timeout time.Duration, first []byte) (net.Co
 	return nil, err
 }
 
-func resolve(ctx context.Context, addr string) ([]netip.AddrPort, error) {
-	host, service, err := net.SplitHostPort(addr)
+func dial(home Home, to netip.AddrPort, deadline time.Time, first []byte) (net.Conn, error) {
+	if home != nil {
+		return dialAt(home, to, deadline, first)
+	}
+	d := net.Dialer{Deadline: deadline, KeepAliveConfig: net.KeepAliveConfig{Enable: true}}
+	if to.Addr().IsLoopback() {
+		d.KeepAliveConfig.Enable, d.KeepAlive = false, -1
+	}
+	conn, err := d.Dial("tcp", to.String())
 	if err != nil {
 		return nil, err
 	}
-	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
-	if err != nil {
-		return nil, err
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		if ctx.Err() != nil {
-			err = errors.Join(os.ErrDeadlineExceeded, err)
+	if len(first) > 0 {
+		_ = conn.SetWriteDeadline(deadline)
+		if _, err = conn.Write(first); err == nil {
+			err = conn.SetWriteDeadline(time.Time{})
 		}
+	}
+	if err != nil {
+		conn.Close()
 		return nil, err
 	}
-	addrs := make([]netip.AddrPort, len(ips))
-	for i, ip := range ips {
-		addrs[i] = netip.AddrPortFrom(ip.Unmap(), uint16(port))
-	}
-	return addrs, nil
+	return conn, nil
 }
 
 // Watch has it noticed from now on when the other side of a connection goes, where that needs to be
@@ -97,8 +83,8 @@ func Watch(conn net.Conn) error {
 	return nil
 }
 
-// HomeOf is where a connection lives, nil when that is nowhere. A *tls.Conn lives where the one
-// below it does.
+// HomeOf is where a connection lives, nil when that is nowhere. One over TLS lives where the one below
+// it does.
 func HomeOf(conn net.Conn) Home {
 	if c, ok := plain(conn).(interface{ Home() Home }); ok {
 		return c.Home()

@@ -3,6 +3,7 @@ package sock
 import (
 	"net"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,7 +35,7 @@ func TestAcceptedConnectionsInheritKeepAlive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	dialled, err := Dial(ln.Addr().String(), 0)
+	dialled, err := new(Dialer).DialAt(nil, ln.Addr().String(), time.Minute, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

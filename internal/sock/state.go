@@ -8,8 +8,18 @@ import "net"
 // Idle reports whether a pooled connection can carry another request: open, and with nothing to
 // read. A server that closed it, or that sent an answer nobody asked for, makes it unusable
 // (RFC 9112 §9.2 and §9.5). Where the system cannot tell, the answer is true and the next read finds
-// out.
-func Idle(conn net.Conn) bool { return idle(plain(conn)) }
+// out. A connection with an Idle method, over TLS, is asked instead: what has come for it may be none of
+// the data.
+func Idle(conn net.Conn) bool {
+	if c, ok := conn.(interface{ Idle() bool }); ok {
+		return c.Idle()
+	}
+	return idle(plain(conn))
+}
+
+// TryRead reads what is there without waiting, whatever deadline there is; 0 stands for nothing, an end
+// and errors alike, and for a system that cannot do that. Nobody else may read meanwhile.
+func TryRead(conn net.Conn, p []byte) int { return tryRead(plain(conn), p) }
 
 // Gone reports whether the other side has closed or reset the connection, or its sending half,
 // even when unread bytes stand before the end. Where the system cannot tell, the answer is false

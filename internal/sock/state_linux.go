@@ -49,6 +49,15 @@ func acked(conn net.Conn) (n uint64) {
 	return n
 }
 
+func tryRead(conn net.Conn, p []byte) (n int) {
+	control(conn, func(fd int) {
+		if got, _, err := unix.Recvfrom(fd, p, unix.MSG_DONTWAIT); err == nil {
+			n = got
+		}
+	})
+	return n
+}
+
 func tryWrite(conn net.Conn, p []byte) bool {
 	n := 0
 	control(conn, func(fd int) {

@@ -220,7 +220,7 @@ func dialledAt(t *testing.T, home sock.Home) (far, near End) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	dialled, err := sock.DialAt(home, ln.Addr().String(), patience, nil)
+	dialled, err := new(sock.Dialer).DialAt(home, ln.Addr().String(), patience, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package fronttest
 
 import (
+	"crypto/tls"
 	"net"
 	"sync"
 	"testing"
@@ -11,8 +12,9 @@ import (
 type Backend struct {
 	Addr string
 
-	ln net.Listener
-	t  testing.TB
+	ln  net.Listener
+	tls *tls.Config // nil for plain ones
+	t   testing.TB
 }
 
 // Listen starts a Backend.
@@ -26,6 +28,14 @@ func Listen(t testing.TB) *Backend {
 	return &Backend{Addr: ln.Addr().String(), ln: ln, t: t}
 }
 
+// ListenTLS starts a Backend that speaks TLS. It shakes hands when a connection is first read or written.
+func ListenTLS(t testing.TB, cfg *tls.Config) *Backend {
+	t.Helper()
+	b := Listen(t)
+	b.tls = cfg
+	return b
+}
+
 // Accept waits for the next connection.
 func (b *Backend) Accept() *Conn {
 	b.t.Helper()
@@ -33,6 +43,13 @@ func (b *Backend) Accept() *Conn {
 	c, err := b.ln.Accept()
 	if err != nil {
 		b.t.Fatalf("accept: %v", err)
+	}
+	return b.conn(c)
+}
+
+func (b *Backend) conn(c net.Conn) *Conn {
+	if b.tls != nil {
+		c = tls.Server(c, b.tls)
 	}
 	return newConn(b.t, c)
 }
@@ -63,7 +80,7 @@ func (b *Backend) Serve(handle func(*Conn)) {
 			if err != nil {
 				return
 			}
-			c := newConn(b.t, nc)
+			c := b.conn(nc)
 			handlers.Go(func() {
 				defer c.Close()
 				handle(c)

@@ -5,14 +5,17 @@ package fronttest
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
+	"wsproxy/internal/dial"
 	"wsproxy/internal/forward"
 	"wsproxy/internal/front"
+	"wsproxy/internal/sock"
 	"wsproxy/internal/splice"
 	"wsproxy/routing"
 	"wsproxy/tlsterm"
@@ -37,6 +40,9 @@ type Config struct {
 	// Plain and TLS change what the listeners get.
 	Plain, TLS func(*tlsterm.Config)
 
+	// Driver is the engine's.
+	Driver splice.Driver
+
 	// Conn replaces each connection that is accepted.
 	Conn func(tlsterm.Conn) tlsterm.Conn
 }
@@ -54,6 +60,7 @@ type Proxy struct {
 	Log     *Log
 
 	t        testing.TB
+	resolver *sock.Resolver
 	serving  sync.WaitGroup
 	stopOnce sync.Once
 }
@@ -72,15 +79,20 @@ func Start(t testing.TB, cfg Config) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, err := splice.New(splice.Config{})
+	engine, err := splice.New(splice.Config{Driver: cfg.Driver})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{Table: table, Engine: engine, Forward: forward.New(forward.Config{}), Log: newLog(), t: t}
+	p := &Proxy{Table: table, Engine: engine, Log: newLog(), t: t}
 	log := slog.New(p.Log)
+	p.resolver = sock.NewResolver(sock.ResolverConfig{Log: log})
+	dialer := dial.New(dial.Config{Resolver: p.resolver, TLS: clientConfigs(t, table)})
+	p.Forward = forward.New(forward.Config{Dial: func(b *routing.Backend, timeout time.Duration) (net.Conn, error) {
+		return dialer.Dial(nil, b, timeout, nil)
+	}})
 	fc := front.Config{
 		Table:    table,
-		Upgrader: upgrade.New(upgrade.Config{Engine: p.Engine, Log: log}),
+		Upgrader: upgrade.New(upgrade.Config{Engine: p.Engine, Dialer: dialer, Log: log}),
 		Forward:  p.Forward,
 		Log:      log,
 	}
@@ -103,6 +115,26 @@ func Start(t testing.TB, cfg Config) *Proxy {
 	p.TLSAddr = p.listen(secure, cfg.Conn)
 	t.Cleanup(p.Stop)
 	return p
+}
+
+// clientConfigs are those of the backends with TLS.
+func clientConfigs(t testing.TB, table *routing.Table) map[*routing.Backend]*tls.Config {
+	t.Helper()
+	configs := make(map[*routing.Backend]*tls.Config)
+	for _, b := range table.Backends() {
+		if b.TLS == nil {
+			continue
+		}
+		cfg, err := (&tlsterm.ClientConfig{
+			ServerName: b.TLS.ServerName, CA: b.TLS.CA, Cert: b.TLS.Cert, Key: b.TLS.Key,
+			InsecureSkipVerify: b.TLS.InsecureSkipVerify,
+		}).TLS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		configs[b] = cfg
+	}
+	return configs
 }
 
 func (p *Proxy) listen(cfg tlsterm.Config, conn func(tlsterm.Conn) tlsterm.Conn) string {
@@ -148,6 +180,7 @@ func (p *Proxy) Stop() {
 		}
 		p.Engine.Stop(ctx)
 		p.Forward.Close()
+		p.resolver.Close()
 		p.serving.Wait()
 		for _, b := range p.Table.Backends() {
 			if n := b.Links(); n != 0 {
