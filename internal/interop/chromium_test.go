@@ -32,7 +32,7 @@ func TestChromium(t *testing.T) {
 	reports := make(chan report, 1)
 	pages := httptest.NewServer(pageHandler(payloads, reports))
 	t.Cleanup(pages.Close)
-	all, _ := combinations(t, payloads, route{"/page/*", pages.URL})
+	all, _ := combinations(t, payloads, route{path: "/page/*", backend: pages.URL})
 
 	// The clients have no part in this: a combination of each backend and scheme is enough.
 	for _, c := range all {

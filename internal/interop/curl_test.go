@@ -17,8 +17,8 @@ func TestCurl(t *testing.T) {
 	large := newPayload(t, t.TempDir(), "large", "binary", noise(largeBody))
 	backend := startHTTPBackend(t, large.file)
 	proxy := startProxy(t, []route{
-		{"/http/*", backend.url},
-		{"/down", "http://" + deadAddress(t)},
+		{path: "/http/*", backend: backend.url},
+		{path: "/down", backend: "http://" + deadAddress(t)},
 	})
 	for _, scheme := range []string{"http", "https"} {
 		s := &site{proxy, backend, scheme, large}

@@ -26,8 +26,8 @@ type proxy struct {
 	cert       string // the file with its certificate, for clients to trust
 }
 
-// route sends a path to a backend.
-type route struct{ path, backend string }
+// route sends a path to a backend. ca is the file of who vouches for one with TLS, if not the system's.
+type route struct{ path, backend, ca string }
 
 // startProxy runs wsproxy with some routes. The test stops it in the end and fails unless that goes
 // well.
@@ -48,7 +48,11 @@ func startProxy(t *testing.T, routes []route) *proxy {
 routes:
 `)
 	for _, r := range routes {
-		fmt.Fprintf(&config, "  - {path: %q, backends: [%q]}\n", r.path, r.backend)
+		tls := ""
+		if r.ca != "" {
+			tls = fmt.Sprintf(", tls: {ca: %q}", r.ca)
+		}
+		fmt.Fprintf(&config, "  - {path: %q, backends: [%q]%s}\n", r.path, r.backend, tls)
 	}
 	file := filepath.Join(dir, "proxy.yaml")
 	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {

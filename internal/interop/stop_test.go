@@ -8,7 +8,7 @@ func TestStop(t *testing.T) {
 	need(t, nodeWS, pythonWebsockets, curl)
 	payloads := newPayloads(t)
 	backend := startHTTPBackend(t, payloads.largeBinary.file)
-	all, _ := combinations(t, payloads, route{"/http/*", backend.url})
+	all, _ := combinations(t, payloads, route{path: "/http/*", backend: backend.url})
 	proxy := all[0].proxy
 
 	type ends struct{ client, backend *end }

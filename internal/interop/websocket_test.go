@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 )
 
@@ -12,6 +13,7 @@ type combination struct {
 	from, to        library // theirs
 	scheme          string  // ws or wss
 	offered, taken  bool    // permessage-deflate, by the client and by the backend
+	secure          bool    // the backend is reached by wss
 	payloads        *payloads
 }
 
@@ -25,33 +27,50 @@ func (c *combination) String() string {
 	case c.taken:
 		deflate = "deflate not offered"
 	}
-	return fmt.Sprintf("client %s → backend %s, %s, %s", c.from.name, c.to.name, c.scheme, deflate)
+	over := ""
+	if c.secure {
+		over = " over TLS"
+	}
+	return fmt.Sprintf("client %s → backend %s%s, %s, %s", c.from.name, c.to.name, over, c.scheme, deflate)
 }
 
 // path is one that is routed to the backend.
-func (c *combination) path(rest string) string { return pathTo(c.to, c.taken) + rest }
+func (c *combination) path(rest string) string { return pathTo(c.to, c.taken, c.secure) + rest }
 
-func pathTo(lib library, deflate bool) string {
-	if deflate {
-		return "/" + lib.name + "/deflate/"
+func pathTo(lib library, deflate, secure bool) string {
+	path := "/" + lib.name
+	if secure {
+		path += "/secure"
 	}
-	return "/" + lib.name + "/plain/"
+	if deflate {
+		return path + "/deflate/"
+	}
+	return path + "/plain/"
 }
 
 // combinations runs wsproxy between the libraries' programs and gives every combination of them;
-// mixed are those in which only one side wants permessage-deflate. More routes may be given.
+// mixed are those in which only one side wants permessage-deflate. Backends with TLS are in all, each
+// with its own library's client, which is enough: what clients differ in does not reach them. More routes
+// may be given.
 func combinations(t *testing.T, payloads *payloads, routes ...route) (all, mixed []*combination) {
 	t.Helper()
 	libraries := []library{ws, websockets}
 
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "backend.pem"), filepath.Join(dir, "backend-key.pem")
+	writeCertificate(t, cert, key)
 	backends := make(map[string]*peer)
 	for _, lib := range libraries {
 		for argument, deflate := range map[string]bool{"deflate": true, "plain": false} {
 			p, port := startPeer(t, "backend", lib, argument, payloads.refusal.file)
-			path := pathTo(lib, deflate)
+			path := pathTo(lib, deflate, false)
 			backends[path] = p
-			routes = append(routes, route{path + "*", fmt.Sprintf("http://127.0.0.1:%d", port)})
+			routes = append(routes, route{path: path + "*", backend: fmt.Sprintf("http://127.0.0.1:%d", port)})
 		}
+		p, port := startPeer(t, "backend", lib, "plain", payloads.refusal.file, cert, key)
+		path := pathTo(lib, false, true)
+		backends[path] = p
+		routes = append(routes, route{path + "*", fmt.Sprintf("wss://127.0.0.1:%d", port), cert})
 	}
 	proxy := startProxy(t, routes)
 	for _, from := range libraries {
@@ -60,7 +79,7 @@ func combinations(t *testing.T, payloads *payloads, routes ...route) (all, mixed
 			for _, scheme := range []string{"ws", "wss"} {
 				for _, deflate := range [][2]bool{{false, false}, {true, true}, {true, false}, {false, true}} {
 					c := &combination{
-						proxy: proxy, client: client, backend: backends[pathTo(to, deflate[1])],
+						proxy: proxy, client: client, backend: backends[pathTo(to, deflate[1], false)],
 						from: from, to: to, scheme: scheme,
 						offered: deflate[0], taken: deflate[1], payloads: payloads,
 					}
@@ -69,6 +88,12 @@ func combinations(t *testing.T, payloads *payloads, routes ...route) (all, mixed
 					} else {
 						mixed = append(mixed, c)
 					}
+				}
+				if from.name == to.name {
+					all = append(all, &combination{
+						proxy: proxy, client: client, backend: backends[pathTo(to, false, true)],
+						from: from, to: to, scheme: scheme, secure: true, payloads: payloads,
+					})
 				}
 			}
 		}

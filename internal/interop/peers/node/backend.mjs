@@ -1,15 +1,18 @@
 // A backend made with Node's ws. Arguments: whether it takes permessage-deflate ("deflate" or
-// "plain"), and a file with the body of its refusals.
+// "plain"), a file with the body of its refusals, and, for one that speaks TLS, the files of its
+// certificate and its key.
 //
 // The query's link names the link. /refuse answers 401; every other path opens a WebSocket, whose
 // subprotocol is the second that is offered.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { WebSocketServer } from "ws";
 import { fields, follow, obey, tell } from "./link.mjs";
 
 const deflate = process.argv[2] === "deflate";
 const refusal = readFileSync(process.argv[3]);
+const [cert, key] = process.argv.slice(4, 6).map((file) => readFileSync(file));
 
 const websockets = new WebSocketServer({
   noServer: true,
@@ -22,7 +25,7 @@ websockets.on("headers", (headers, request) => {
   headers.push("X-Answered-By: ws", "Set-Cookie: seen=1; Path=/");
 });
 
-const http = createServer();
+const http = cert ? createSecureServer({ cert, key }) : createServer();
 http.on("upgrade", (request, socket, head) => {
   const url = new URL(request.url, "http://backend");
   const link = url.searchParams.get("link");

@@ -1,10 +1,12 @@
 """A backend made with Python's websockets. Arguments: whether it takes permessage-deflate ("deflate"
-or "plain"), and a file with the body of its refusals.
+or "plain"), a file with the body of its refusals, and, for one that speaks TLS, the files of its
+certificate and its key.
 
 The query's link names the link. /refuse answers 401; every other path opens a WebSocket, whose
 subprotocol is the second that is offered."""
 
 import asyncio
+import ssl
 import sys
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +18,10 @@ from link import Link, commands, links, tell
 deflate = sys.argv[1] == "deflate"
 with open(sys.argv[2], "rb") as file:
     refusal = file.read()
+secure = None
+if len(sys.argv) > 3:
+    secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    secure.load_cert_chain(sys.argv[3], sys.argv[4])
 
 
 class Backend(WebSocketServerProtocol):
@@ -47,6 +53,7 @@ async def main():
         "127.0.0.1",
         0,
         create_protocol=Backend,
+        ssl=secure,
         compression="deflate" if deflate else None,
         extra_headers=[("X-Answered-By", "websockets"), ("Set-Cookie", "seen=1; Path=/")],
         subprotocols=["any"],
