@@ -136,7 +136,8 @@ type RouteConfig struct {
 	// HostHeader is the Host a backend is sent. Zero keeps the client's.
 	HostHeader HostHeader
 
-	// DialTimeout is how long connecting to a backend may take. Zero means 5 seconds.
+	// DialTimeout is how long connecting to a backend may take, the lookup of its name and TLS included. Zero
+	// means 5 seconds.
 	DialTimeout time.Duration
 
 	// HandshakeTimeout is how long a backend may take to answer an opening handshake. Zero means
