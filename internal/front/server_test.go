@@ -111,12 +111,14 @@ func closeLink(c, b *fronttest.Conn) {
 func TestPanicIsAnsweredAndTheServerLives(t *testing.T) {
 	backend := fronttest.Listen(t)
 	answerAll(t, backend)
-	p := fronttest.Start(t, fronttest.Config{Routes: []routing.RouteConfig{
-		{Path: "/broken", Backends: backendAt(backend.Addr)},
-		{Path: "/good", Backends: backendAt(backend.Addr)},
-	}})
-	// A route without backends, which no table has, makes Pick divide by zero.
-	p.Table.Routes()[0].Backends = nil
+	p := fronttest.Start(t, fronttest.Config{
+		Routes: []routing.RouteConfig{
+			{Path: "/broken", Backends: backendAt(backend.Addr)},
+			{Path: "/good", Backends: backendAt(backend.Addr)},
+		},
+		// A route without backends, which no table has, makes Pick divide by zero.
+		Front: func(c *front.Config) { c.Table.Routes()[0].Backends = nil },
+	})
 	for _, request := range []string{
 		"GET /broken HTTP/1.1\r\nHost: a\r\n\r\n",
 		strings.Replace(fronttest.Handshake, "/chat?room=1", "/broken", 1),
