@@ -70,6 +70,7 @@ func (b *bench) put(farClient, client, farBackend, backend End, done func()) han
 	b.engine.open++
 	b.engine.mu.Unlock()
 	b.sockets.Add(2)
+	h.arrived.Store(true)
 	b.splice(h.looped, nil, nil)
 	return h
 }

@@ -152,12 +152,12 @@ func (lp *loop) shut() {
 	lp.abort()
 	lp.pipes.close()
 	lp.sockets.Store(full)
+	lp.poller.Close() // first: a Conn that settles meanwhile is told by one or the other
 	lp.table.each(func(sl *slot) {
 		if c := sl.conn.Load(); c != nil && c.Home() == sock.Home(lp) {
 			c.Orphan()
 		}
 	})
-	lp.poller.Close()
 }
 
 // again gives each link that had not been read to its end another turn.
@@ -221,15 +221,20 @@ func (lp *loop) Depart(s sock.Socket, watched bool) error {
 func (lp *loop) dispatch(e sock.Event) {
 	sl := lp.table.number(numberOf(e.Key))
 	// The generation last: it has changed before anybody new is in the slot.
-	c, l := sl.conn.Load(), sl.link.Load()
+	c, l := sl.conn.Load(), sl.arrived()
 	if sl.generation.Load() != generationOf(e.Key) {
 		return // of a socket that has been closed
 	}
 	if l == nil {
-		if c != nil {
-			c.Happened(e)
+		if c == nil {
+			return
 		}
-		return
+		c.Happened(e)
+		// Who hands the Conn over looks at what has happened to it once the link has arrived. One that
+		// has arrived meanwhile may have been too early for that.
+		if l = sl.arrived(); l == nil || sl.generation.Load() != generationOf(e.Key) {
+			return
+		}
 	}
 	at := &l.client
 	if at.Number() != numberOf(e.Key) {
@@ -318,7 +323,7 @@ func (lp *loop) early(l *looped, p *pipe, src, dst *side, b []byte) {
 // each calls f with every link of the loop; with one whose sockets are both open twice.
 func (lp *loop) each(f func(*looped)) {
 	lp.table.each(func(sl *slot) {
-		if l := sl.link.Load(); l != nil && l.loop == lp {
+		if l := sl.arrived(); l != nil && l.loop == lp {
 			f(l)
 		}
 	})
@@ -329,7 +334,7 @@ func (lp *loop) each(f func(*looped)) {
 func (lp *loop) live(piece *chunk) (found []Live) {
 	for i := range piece {
 		sl := &piece[i]
-		if l := sl.link.Load(); l != nil && l.loop == lp && sl == lp.table.number(l.client.Number()) {
+		if l := sl.arrived(); l != nil && l.loop == lp && sl == lp.table.number(l.client.Number()) {
 			found = append(found, l.live(l.owner))
 		}
 	}

@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"sync/atomic"
 	"time"
 
 	"wsproxy/internal/sock"
@@ -18,6 +19,9 @@ type looped struct {
 	queued   bool  // it stands in the loop's ready
 	waiting  state // what the timer was set for
 	finished bool
+
+	// Before it is set, nobody but who hands the link over touches anything of it, even if a slot has it.
+	arrived atomic.Bool
 }
 
 // vigil is what a link has while it has a timer: one that may not last, or whose policy has a clock.

@@ -67,22 +67,39 @@ func (d *loops) carry(s Spec) {
 	backend, _ := s.Backend.(*sock.Conn)
 	if len(s.FromClient) > 0 || len(s.FromBackend) > 0 || l.client.tls.early() || l.backend.tls.early() ||
 		l.watch != nil || !l.client.watched || !l.backend.watched || l.loop.draining.Load() {
+		l.arrived.Store(true)
 		fromClient, fromBackend := s.FromClient, s.FromBackend
 		if !l.loop.do(func() { l.loop.splice(l, fromClient, fromBackend) }) {
 			d.shed(l, errLoopClosed)
 		}
 		return
 	}
-	// From here on the loop may carry the link: nothing else of it is touched. What had happened by
-	// then, and what the loop was to do with all its links, it may have missed.
+	d.settle(l, client, backend)
+}
+
+// settle gives the slots of the sockets of two Conns that live in one loop to a link.
+func (d *loops) settle(l *looped, client, backend *sock.Conn) {
 	lp, clientSlot, backendSlot := l.loop, d.table.at(l.client.Socket), d.table.at(l.backend.Socket)
 	clientSlot.link.Store(l)
 	backendSlot.link.Store(l)
+	// From here on the loop may carry the link, and end it: nothing else of it is touched. Not before both
+	// slots have it: one that had ended by then would have left it in the next socket's slot. What had
+	// happened until now, and what the loop was to do with all its links, it may have missed.
+	l.arrived.Store(true)
 	clientSlot.conn.CompareAndSwap(client, nil) // it may have ended already, and the slot be another's
 	backendSlot.conn.CompareAndSwap(backend, nil)
 	fromClient, fromBackend := client.Pending(), backend.Pending()
-	if fromClient != (sock.Event{}) || fromBackend != (sock.Event{}) || lp.draining.Load() || lp.aborted.Load() {
-		lp.do(func() { lp.catchUp(l, fromClient, fromBackend) }) // one that is closed has cut it off
+	// Room is no news to a link that has written nothing yet.
+	fromClient.Writable, fromBackend.Writable = false, false
+	if fromClient == (sock.Event{}) && fromBackend == (sock.Event{}) && !lp.draining.Load() && !lp.aborted.Load() {
+		return
+	}
+	if !lp.do(func() { lp.catchUp(l, fromClient, fromBackend) }) {
+		// The loop has failed. If it had come by already, it did not see the link.
+		<-lp.done
+		if !l.finished {
+			d.shed(l, errLoopClosed)
+		}
 	}
 }
 

@@ -99,6 +99,14 @@ func (sl *slot) key(s sock.Socket) uint64 {
 	return uint64(sl.generation.Load())<<32 | uint64(uint32(s.Number()))
 }
 
+// arrived is the link that the slot is of, nil for none and for one that is still on its way.
+func (sl *slot) arrived() *looped {
+	if l := sl.link.Load(); l != nil && l.arrived.Load() {
+		return l
+	}
+	return nil
+}
+
 func numberOf(key uint64) int { return int(uint32(key)) }
 
 func generationOf(key uint64) uint32 { return uint32(key >> 32) }
