@@ -2,11 +2,14 @@ package splice
 
 import (
 	"bytes"
+	"crypto/tls"
+	"io"
 	"runtime"
 	"testing"
 	"time"
 
 	"wsproxy/internal/frame"
+	"wsproxy/internal/record"
 	"wsproxy/internal/sock"
 )
 
@@ -128,4 +131,55 @@ func TestResetDuringTheHandOverLeavesNoSlotBehind(t *testing.T) {
 			t.Error("a slot is somebody's whose socket is closed")
 		}
 	})
+}
+
+// What a client has sent in whole records stands before its end, although it has been read already.
+func TestRecordsThatAreReadAlreadyComeBeforeTheEnd(t *testing.T) {
+	s := setup{driver: Epoll, homely: true, tls: true}
+	hello := wire(fin|text, fromClient, []byte("hello"))
+	for name, leave := range map[string]func(client End){
+		"FIN": func(client End) { _ = client.(*tls.Conn).NetConn().(End).CloseWrite() },
+		"RST": func(client End) { sock.Cut(client) },
+	} {
+		r, spec := s.pairs(t, s.engine(t, forGood), Spec{})
+		send(t, r.client, hello)
+		spec.ClientTLS.Raw = readAll(t, spec.Client, len(spec.ClientTLS.Raw)+record.HeaderSize+len(hello)+1+16)
+		leave(r.client)
+		eventually(t, "the client has left", func() bool { return sock.Gone(spec.Client) })
+		r.splice(spec)
+		expect(t, r.backend, hello)
+		if name == "FIN" {
+			expectEnd(t, r.backend)
+		} else {
+			expectBroken(t, r.backend)
+		}
+		r.over()
+	}
+}
+
+// A close_notify that was opened before the hand-over is not told by any event.
+func TestCloseNotifyBeforeTheHandOverIsPassedOn(t *testing.T) {
+	s := setup{driver: Epoll, homely: true, tls: true}
+	r, spec := s.pairs(t, s.engine(t, forGood), Spec{})
+	_ = r.client.CloseWrite()
+	raw := readAll(t, spec.Client, record.HeaderSize+2+1+16)
+	session := &spec.ClientTLS.Session
+	if _, _, err := session.Open(record.NewCiphers(2), make([]byte, 0, record.MaxOpened), raw); err != io.EOF {
+		t.Fatalf("opened the client's close_notify: %v, want EOF", err)
+	}
+	r.splice(spec)
+	expectEnd(t, r.backend)
+	last := wire(fin|text, fromBackend, []byte("goodbye"))
+	send(t, r.backend, last)
+	expect(t, r.client, last)
+	r.over()
+}
+
+func readAll(t *testing.T, end End, n int) []byte {
+	t.Helper()
+	b := make([]byte, n+1) // the room left says that there is no more
+	if _, err := io.ReadAtLeast(end, b, n); err != nil {
+		t.Fatal(err)
+	}
+	return b[:n]
 }

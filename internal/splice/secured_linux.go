@@ -15,7 +15,7 @@ type secured struct {
 
 	raw   *[]byte // pooled: what has been read and not opened; nil when that is nothing
 	have  int32   // how much of it
-	fresh bool    // whole records may be in raw, which no event tells of
+	fresh bool    // whole records may be in raw, or the end has come, which no event tells of
 }
 
 var rawBuffers = sync.Pool{New: func() any { b := make([]byte, record.MaxRecord); return &b }}
@@ -30,7 +30,7 @@ func secure(s *Secured) *secured {
 	}
 	t := &secured{session: s.Session}
 	t.keep(s.Raw)
-	t.fresh = len(s.Raw) > 0
+	t.fresh = len(s.Raw) > 0 || s.Session.Err() != nil
 	s.Session.Wipe()
 	return t
 }
@@ -70,11 +70,11 @@ func (lp *loop) read(src *side, room []byte) (n int, drained bool, err error) {
 	}
 	// What is opened is never more than what is read, so that there is room for it.
 	part := lp.sealed[have:len(room)]
-	got, err := src.Read(part)
-	if err == sock.ErrAgain && t.fresh {
-		err = nil
+	got, err := 0, error(nil)
+	fresh := t.fresh
+	if t.fresh = false; !fresh { // an end must not be found before what has come in front of it
+		got, err = src.Read(part)
 	}
-	t.fresh = false
 	if err == io.EOF {
 		err = record.ErrTruncated
 	}
@@ -85,9 +85,9 @@ func (lp *loop) read(src *side, room []byte) (n int, drained bool, err error) {
 	t.keep(lp.sealed[used : have+got])
 	if len(data) > 0 {
 		// An error comes again.
-		return len(data), got < len(part) && err == nil, nil
+		return len(data), !fresh && got < len(part) && err == nil, nil
 	}
-	return 0, got < len(part), err
+	return 0, !fresh && got < len(part), err
 }
 
 // seal makes records of out for an end, out itself where there is no TLS. It returns false when
@@ -103,7 +103,11 @@ func (lp *loop) seal(dst *side, out []byte) ([]byte, bool) {
 
 // complain sends the alert that an end's violation of TLS calls for, if there is room.
 func (lp *loop) complain(s *side) {
-	if s.tls != nil && s.unsent == nil && s.Open() && s.tls.session.Due() {
+	if s.tls == nil || s.unsent != nil || !s.Open() {
+		return
+	}
+	// A KeyUpdate may be due as well, behind which data may follow: it is not to be lost for want of room.
+	if _, failed := s.tls.session.Err().(*record.AlertError); failed && s.tls.session.Due() {
 		_, _ = s.Write(s.tls.session.AppendDue(lp.ciphers, lp.records[:0]))
 	}
 }
