@@ -314,6 +314,10 @@ func (lp *loop) catchUp(l *looped, client, backend sock.Event) {
 // once and more than a buffer holds, since it has been accepted: such a one is not pooled.
 func (lp *loop) early(l *looped, p *pipe, src, dst *side, b []byte) {
 	for len(b) > 0 {
+		if p.waiting() {
+			p.watch.wait(p, b)
+			return
+		}
 		n := copy(lp.scratch[headroom:len(lp.scratch)-tailroom], b)
 		b = b[n:]
 		lp.pass(l, p, src, dst, n)

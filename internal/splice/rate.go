@@ -74,6 +74,12 @@ func (w *watch) keep(p *pipe, b []byte) {
 	*k.buf, k.from = append((*k.buf)[:0], b...), 0
 }
 
+// wait has b, which comes behind what is kept of p's already, wait as well.
+func (w *watch) wait(p *pipe, b []byte) {
+	k := &w.kept[p.index()]
+	*k.buf = append(*k.buf, b...)
+}
+
 // waiting reports whether something of p's is kept: nothing more is to be read for it.
 func (p *pipe) waiting() bool { return p.watch != nil && p.watch.kept[p.index()].buf != nil }
 
@@ -97,7 +103,9 @@ func (l *link) resume(p *pipe, buf []byte) (out []byte) {
 
 func (k *kept) drop() {
 	if k.buf != nil {
-		keptBuffers.Put(k.buf)
+		if cap(*k.buf) == scratchSize { // early bytes may need more
+			keptBuffers.Put(k.buf)
+		}
 		*k = kept{}
 	}
 }

@@ -124,3 +124,17 @@ func TestWhatWaitsIsNeitherLostNorDoubled(t *testing.T) {
 		}
 	}
 }
+
+// An answer's header may be larger than what a loop reads at once, and so may what comes in with it.
+func TestEarlyBytesThatWaitMayBeManyReads(t *testing.T) {
+	onEverySetup(t, func(t *testing.T, s setup) {
+		stream := bytes.Repeat(frames(fromClient, fin|binaryData, 1000), 300)
+		r := s.join(t, s.engine(t, forGood), Spec{
+			FromClient: bytes.Clone(stream), Policy: &Policy{MessageRate: 600, MessageBurst: 1, RateWait: true},
+		})
+		more := wire(fin|text, fromClient, []byte("behind them"))
+		send(t, r.client, more)
+		expect(t, r.backend, append(stream, more...))
+		r.over()
+	})
+}
