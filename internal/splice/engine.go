@@ -23,6 +23,9 @@ import (
 // ErrStopped is Splice's answer once Stop has cut links off or returned.
 var ErrStopped = errors.New("splice engine stopped")
 
+// ErrSecured is Splice's answer when an end's TLS is for a loop to carry and no loop can carry the link.
+var ErrSecured = errors.New("no loop for a link with TLS")
+
 // End is one side of a link: a *sock.Conn, a *net.TCPConn or a *tls.Conn. Reads and writes go on concurrently,
 // each from one goroutine; CloseWrite ends one direction.
 type End interface {
@@ -178,26 +181,38 @@ func New(cfg Config) (*Engine, error) {
 }
 
 // Splice joins the two ends of s and owns them from the call on: whatever happens, each is closed
-// once. A link that is made while the engine drains is closed with 1001 at once. The only error is
-// ErrStopped.
+// once. A link that is made while the engine drains is closed with 1001 at once. The only errors are
+// ErrStopped and ErrSecured.
 func (e *Engine) Splice(s Spec) error {
+	d := e.goroutines
+	if e.loops != nil && isPlain(s.Client) && isPlain(s.Backend) {
+		d = e.loops
+	} else if s.ClientTLS != nil || s.BackendTLS != nil {
+		s.close() // carried as it is, it would be in the clear
+		return ErrSecured
+	}
 	e.mu.Lock()
 	if e.stopped {
 		e.mu.Unlock()
-		s.Client.Close()
-		s.Backend.Close()
+		s.close()
 		return ErrStopped
 	}
 	e.open++
 	e.opened++
 	e.mu.Unlock()
-
-	d := e.goroutines
-	if e.loops != nil && isPlain(s.Client) && isPlain(s.Backend) {
-		d = e.loops
-	}
 	d.carry(s)
 	return nil
+}
+
+// close closes the ends of a link that is not to be.
+func (s *Spec) close() {
+	for _, over := range [...]*Secured{s.ClientTLS, s.BackendTLS} {
+		if over != nil {
+			over.Session.Wipe()
+		}
+	}
+	s.Client.Close()
+	s.Backend.Close()
 }
 
 // isPlain reports whether an end is a connection of TCP, whose descriptor is all there is to it: a
