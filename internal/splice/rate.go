@@ -11,6 +11,10 @@ import (
 // ErrMessageRate is what a Result says of an end that sent more messages than its Policy allows.
 var ErrMessageRate = errors.New("more messages than allowed")
 
+// tickLength is how coarse the timers of a loop are. They end at the first tick that is not before
+// their time.
+const tickLength = 100 * time.Millisecond
+
 // mayBegin reports whether p's sender has a token for the frame that begins with b: messages need
 // one, continuations and control frames do not.
 func (w *watch) mayBegin(p *pipe, b byte) bool {

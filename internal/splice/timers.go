@@ -7,10 +7,6 @@ import "time"
 // tick is a moment in a loop's time, in units of tickLength since its wheel began.
 type tick int64
 
-// tickLength is how coarse the timers of a loop are. They end at the first tick that is not before
-// their time.
-const tickLength = 100 * time.Millisecond
-
 // timer is a place in a wheel, part of what it is a timer of. The zero value is in none.
 type timer struct {
 	at         tick
