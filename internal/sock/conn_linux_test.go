@@ -25,7 +25,7 @@ type homestead struct {
 	conns   map[uint64]*Conn
 	keys    map[int]uint64 // by descriptor
 	last    uint64
-	refuses bool // settles nobody
+	refuses bool // watches nobody
 	quits   bool
 	left    atomic.Int32
 }
@@ -70,15 +70,20 @@ func (h *homestead) turn() bool {
 
 var errFull = errors.New("no room")
 
-func (h *homestead) Settle(c *Conn, s Socket, writes bool) error {
+func (h *homestead) Settle(c *Conn, s Socket) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last++
+	h.conns[h.last], h.keys[s.Number()] = c, h.last
+}
+
+func (h *homestead) Watch(s Socket, writes bool) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.refuses {
 		return errFull
 	}
-	h.last++
-	h.conns[h.last], h.keys[s.Number()] = c, h.last
-	return h.poller.Add(s, h.last, writes)
+	return h.poller.Add(s, h.keys[s.Number()], writes)
 }
 
 func (h *homestead) WatchWrites(s Socket) {
@@ -97,8 +102,11 @@ func (h *homestead) Leave(s Socket) {
 	delete(h.keys, s.Number())
 }
 
-func (h *homestead) Depart(s Socket) error {
+func (h *homestead) Depart(s Socket, watched bool) error {
 	h.Leave(s)
+	if !watched {
+		return nil
+	}
 	return h.poller.Remove(s)
 }
 
@@ -409,7 +417,7 @@ func TestDialAt(t *testing.T) {
 	}
 	defer ln.Close()
 	for _, first := range []string{"", "hello"} {
-		conn, err := DialAt(h, ln.Addr().String(), 30*time.Second, []byte(first))
+		conn, err := new(Dialer).DialAt(h, ln.Addr().String(), 30*time.Second, []byte(first))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -435,7 +443,7 @@ func TestDialAtIsRefused(t *testing.T) {
 	ln.Close()
 	before := descriptors(t)
 	for _, first := range []string{"", "hello"} {
-		if conn, err := DialAt(h, addr, 30*time.Second, []byte(first)); !errors.Is(err, syscall.ECONNREFUSED) {
+		if conn, err := new(Dialer).DialAt(h, addr, 30*time.Second, []byte(first)); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("DialAt(%s) = %v, %v, want a refusal", addr, conn, err)
 		}
 	}
@@ -462,7 +470,7 @@ func TestDialAtTimesOut(t *testing.T) {
 	}
 	addr := addrPort(sa).String()
 	for range 100 {
-		conn, err := DialAt(h, addr, 50*time.Millisecond, nil)
+		conn, err := new(Dialer).DialAt(h, addr, 50*time.Millisecond, nil)
 		if err != nil {
 			var timeout net.Error
 			if !errors.As(err, &timeout) || !timeout.Timeout() {
@@ -475,7 +483,7 @@ func TestDialAtTimesOut(t *testing.T) {
 	t.Error("a full queue has taken a hundred connections")
 }
 
-func TestHomeThatRefusesClosesTheSocket(t *testing.T) {
+func TestHomeThatRefusesToWatch(t *testing.T) {
 	h := newHomestead(t)
 	ln, err := Listen("127.0.0.1:0", func() Home { return h })
 	if err != nil {
@@ -490,14 +498,19 @@ func TestHomeThatRefusesClosesTheSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer far.Close()
-	if conn, err := ln.Accept(); conn != nil || !errors.Is(err, errFull) {
-		t.Errorf("Accept() = %v, %v, want nil and %v", conn, err, errFull)
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
 	}
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, errFull) {
+		t.Errorf("Read = %d, %v, want none and %v", n, err, errFull)
+	}
+	conn.Close()
 	_ = far.SetDeadline(time.Now().Add(30 * time.Second))
 	if n, err := far.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the far end has read %d bytes, %v, want an end", n, err)
 	}
-	if conn, err := DialAt(h, far.RemoteAddr().String(), time.Second, []byte("x")); conn != nil || !errors.Is(err, errFull) {
+	if conn, err := new(Dialer).DialAt(h, far.RemoteAddr().String(), time.Second, []byte("x")); conn != nil || !errors.Is(err, errFull) {
 		t.Errorf("DialAt = %v, %v, want nil and %v", conn, err, errFull)
 	}
 }
