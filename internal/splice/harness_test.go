@@ -209,6 +209,10 @@ func acceptedAt(t *testing.T, home func() sock.Home) (far, near End) {
 		dialled.Close()
 		t.Fatal(err)
 	}
+	// As one is whose backend is asked.
+	if err := sock.Watch(accepted); err != nil {
+		t.Fatal(err)
+	}
 	return dialled.(End), accepted.(End)
 }
 

@@ -18,7 +18,11 @@ type secured struct {
 	fresh bool    // whole records may be in raw, or the end has come, which no event tells of
 }
 
-var rawBuffers = sync.Pool{New: func() any { b := make([]byte, record.MaxRecord); return &b }}
+// Raw buffers of two sizes: a part of a record is most often the end of a small one, and who sends a
+// byte of a header and then nothing costs no more than that.
+const smallRaw = 256
+
+var smallRaws, largeRaws = bufferPool(smallRaw), bufferPool(record.MaxRecord)
 
 // cachedKeys is how many of a loop's keys have their cipher at hand: both of some two hundred links.
 const cachedKeys = 512
@@ -40,17 +44,25 @@ func (t *secured) early() bool { return t != nil && t.fresh }
 
 // keep keeps b, less than a record has, in place of what there was.
 func (t *secured) keep(b []byte) {
-	if len(b) == 0 {
-		if t.raw != nil {
-			rawBuffers.Put(t.raw)
-			t.raw, t.have = nil, 0
-		}
-		return
+	if t.raw != nil && (len(b) == 0 || len(b) > len(*t.raw)) {
+		rawPool(len(*t.raw)).Put(t.raw)
+		t.raw = nil
 	}
-	if t.raw == nil {
-		t.raw = rawBuffers.Get().(*[]byte)
+	if t.raw == nil && len(b) > 0 {
+		t.raw = rawPool(len(b)).Get().(*[]byte)
 	}
-	t.have = int32(copy(*t.raw, b))
+	t.have = int32(len(b))
+	if len(b) > 0 {
+		copy(*t.raw, b)
+	}
+}
+
+// rawPool has buffers for n bytes.
+func rawPool(n int) *sync.Pool {
+	if n <= smallRaw {
+		return smallRaws
+	}
+	return largeRaws
 }
 
 // read reads what an end has sent, and opens it, into room. drained says that there is nothing left,
