@@ -95,9 +95,6 @@ func New(cfg Config) *Server {
 		ReadTimeout:    cfg.HeaderTimeout,
 		IdleTimeout:    cfg.KeepAlive,
 
-		// A worker's stack outlives the link it has made.
-		MaxIdleWorkerDuration: 500 * time.Millisecond,
-
 		// What a client sent and a backend answered passes as it is.
 		DisableHeaderNamesNormalizing: true,
 		DisablePreParseMultipartForm:  true,
