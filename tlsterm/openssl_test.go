@@ -307,3 +307,18 @@ func TestOpenSSLResumes(t *testing.T) {
 		})
 	}
 }
+
+// A client certificate reaches us by s_client's hand as well, and without one there is no connection.
+func TestOpenSSLShowsACertificate(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	cert, key := pemFiles(t, ours.issue(t, "good", time.Now().Add(time.Hour), x509.ExtKeyUsageClientAuth))
+	for _, version := range []string{"-tls1_2", "-tls1_3"} {
+		ln := served(t, Config{Certs: selfSigned(t), ClientAuth: RequireClientCert, ClientCA: ours.file})
+		with := startOpenSSL(t, "s_client", "-connect", ln.Addr().String(), version, "-cert", cert, "-key", key)
+		with.send("hello")
+		with.await("hello")
+		awaitCount(t, ln, ResultOK, 1)
+		startOpenSSL(t, "s_client", "-connect", ln.Addr().String(), version)
+		awaitCount(t, ln, ResultClientCert, 1)
+	}
+}
