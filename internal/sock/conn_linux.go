@@ -212,21 +212,6 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
-// AwaitRead waits until there is something to read, an end and an error included, or the deadline
-// has passed: who reads into a buffer from a pool needs none meanwhile.
-func (c *Conn) AwaitRead() error {
-	if passed, _ := c.in.expired(); passed {
-		return os.ErrDeadlineExceeded
-	}
-	if err := c.Watch(); err != nil {
-		return err
-	}
-	if c.events.Load()&readable != 0 {
-		return nil
-	}
-	return c.await(&c.in, readable)
-}
-
 // Write waits until all of p has been taken.
 func (c *Conn) Write(p []byte) (written int, err error) {
 	for {

@@ -1,0 +1,119 @@
+package sock
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestDialAt(t *testing.T) {
+	h := newHomestead(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for _, first := range []string{"", "hello"} {
+		conn, err := new(Dialer).DialAt(h, ln.Addr().String(), 30*time.Second, []byte(first))
+		if err != nil {
+			t.Fatal(err)
+		}
+		far, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		if got, err := io.ReadAll(far); string(got) != first {
+			t.Errorf("the far end has %q, %v, want %q", got, err, first)
+		}
+		far.Close()
+	}
+}
+
+func TestDialAtIsRefused(t *testing.T) {
+	h := newHomestead(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	ln.Close()
+	before := descriptors(t)
+	for _, first := range []string{"", "hello"} {
+		if conn, err := new(Dialer).DialAt(h, addr, 30*time.Second, []byte(first)); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("DialAt(%s) = %v, %v, want a refusal", addr, conn, err)
+		}
+	}
+	if now := descriptors(t); now != before {
+		t.Errorf("%d descriptors, want %d as before", now, before)
+	}
+}
+
+// A listener whose queue is full answers nobody.
+func TestDialAtTimesOut(t *testing.T) {
+	h := newHomestead(t)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	err = errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sa, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := addrPort(sa).String()
+	for range 100 {
+		conn, err := new(Dialer).DialAt(h, addr, 50*time.Millisecond, nil)
+		if err != nil {
+			var timeout net.Error
+			if !errors.As(err, &timeout) || !timeout.Timeout() {
+				t.Errorf("DialAt(%s): %v, want a timeout", addr, err)
+			}
+			return
+		}
+		defer conn.Close()
+	}
+	t.Error("a full queue has taken a hundred connections")
+}
+
+func TestHomeThatRefusesToWatch(t *testing.T) {
+	h := newHomestead(t)
+	ln, err := Listen("127.0.0.1:0", func() Home { return h })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	h.mu.Lock()
+	h.refuses = true
+	h.mu.Unlock()
+	far, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, errFull) {
+		t.Errorf("Read = %d, %v, want none and %v", n, err, errFull)
+	}
+	conn.Close()
+	_ = far.SetDeadline(time.Now().Add(30 * time.Second))
+	if n, err := far.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the far end has read %d bytes, %v, want an end", n, err)
+	}
+	if conn, err := new(Dialer).DialAt(h, far.RemoteAddr().String(), time.Second, []byte("x")); conn != nil || !errors.Is(err, errFull) {
+		t.Errorf("DialAt = %v, %v, want nil and %v", conn, err, errFull)
+	}
+}
