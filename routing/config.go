@@ -22,6 +22,14 @@ type Config struct {
 	// after Load.
 	Routes []RouteConfig
 
+	// TrustedProxies are those whose word about a client is taken: in X-Forwarded-For and its like, in a
+	// PROXY protocol header. None means nobody's. Load gives each in its shortest form: host bits are
+	// zero, and IPv4 addresses mapped to IPv6 are IPv4.
+	TrustedProxies Networks
+
+	// Forwarded sends backends Forwarded (RFC 7239) beside X-Forwarded-For and its like.
+	Forwarded bool
+
 	Timeouts Timeouts
 	Limits   Limits
 
@@ -51,6 +59,10 @@ type Listener struct {
 	// HTTPSPort is the port of https that requests are redirected to; only a listener without TLS has
 	// one. Zero means that they are served.
 	HTTPSPort int
+
+	// ProxyProtocol says that connections from TrustedProxies begin with a PROXY protocol header, of
+	// version 1 or 2. Others are served as they are.
+	ProxyProtocol bool
 
 	// Line is where the file has it, zero for one built in Go.
 	Line int
@@ -136,6 +148,19 @@ type RouteConfig struct {
 	// HostHeader is the Host a backend is sent. Zero keeps the client's.
 	HostHeader HostHeader
 
+	// ProxyProtocol is the version, 1 or 2, of the PROXY protocol header that a backend is sent first
+	// on each connection, which is then for that one client alone. Zero sends none. A builtin reads none.
+	ProxyProtocol int
+
+	// NoHTTP serves WebSockets only: any other request is refused with 426.
+	NoHTTP bool
+
+	// Prefix says what becomes of the path's prefix on the way to a backend. Zero keeps it.
+	Prefix PathPrefix
+
+	// RequestHeaders change what backends are sent, ResponseHeaders what clients are.
+	RequestHeaders, ResponseHeaders HeaderRules
+
 	// DialTimeout is how long connecting to a backend may take, the lookup of its name and TLS included. Zero
 	// means 5 seconds.
 	DialTimeout time.Duration
@@ -147,6 +172,13 @@ type RouteConfig struct {
 	// ResponseTimeout is how long a backend may take to begin answering a plain request. Zero means
 	// 60 seconds.
 	ResponseTimeout time.Duration
+
+	// ReadTimeout is how long a backend may pause within the body of an answer. Zero means 5 minutes,
+	// negative for ever.
+	ReadTimeout time.Duration
+
+	// Pool is for the connections of plain requests, each backend's by itself.
+	Pool Pool
 
 	// WebSocket is what the route asks of its links.
 	WebSocket WebSocket
@@ -182,31 +214,6 @@ type HostHeader struct {
 	Literal string
 }
 
-// Timeouts bound what a client may take.
-type Timeouts struct {
-	// TLSHandshake is how long a client may take for its TLS handshake. Zero means 10 seconds.
-	TLSHandshake time.Duration
-
-	// RequestHeader is how long a client may take to send a request's header. Zero means 10 seconds.
-	RequestHeader time.Duration
-
-	// KeepAlive is how long a connection of plain HTTP may be idle between requests. Zero means 60 seconds.
-	KeepAlive time.Duration
-}
-
-// Limits are sizes in bytes, and numbers.
-type Limits struct {
-	// HeaderSize is the most that the header of a request or of an answer may have. Zero means 16 KiB.
-	HeaderSize int64
-
-	// BodySize is the most that the body of a plain request may have. Zero means no limit.
-	BodySize int64
-
-	// TLSHandshakes is how many TLS handshakes are computed at a time. Zero means one less than there
-	// are CPUs, but one at least.
-	TLSHandshakes int
-}
-
 // Log says what is logged and how.
 type Log struct {
 	// Level is the least that is logged. Zero is slog.LevelInfo.
@@ -226,10 +233,8 @@ func (c *Config) FillDefaults() {
 	for i := range c.Routes {
 		c.Routes[i].fillDefaults()
 	}
-	fill(&c.Timeouts.TLSHandshake, 10*time.Second)
-	fill(&c.Timeouts.RequestHeader, 10*time.Second)
-	fill(&c.Timeouts.KeepAlive, 60*time.Second)
-	fill(&c.Limits.HeaderSize, 16<<10)
+	c.Timeouts.fillDefaults()
+	c.Limits.fillDefaults()
 	fill(&c.GracePeriod, 30*time.Second)
 	fill(&c.Engine, "auto")
 	fill(&c.Log.Format, "text")
@@ -253,6 +258,8 @@ func (r *RouteConfig) fillDefaults() {
 	fill(&r.DialTimeout, 5*time.Second)
 	fill(&r.HandshakeTimeout, 10*time.Second)
 	fill(&r.ResponseTimeout, 60*time.Second)
+	fill(&r.ReadTimeout, 5*time.Minute)
+	r.Pool.fillDefaults()
 	r.WebSocket.fillDefaults()
 }
 

@@ -24,6 +24,9 @@ type decoder struct {
 	// The tls of backends that have one of their own, and not their route's.
 	own map[*BackendTLS]bool
 
+	// The proxy_protocol: on of listeners, for which there must be trusted_proxies.
+	proxied []value
+
 	// What must be there once, by what identifies it.
 	addresses, routes map[string]value
 }
@@ -234,14 +237,16 @@ func (d *decoder) unknownKey(parent string, key *yaml.Node, allowed []string) (m
 	meant = closest(name, allowed)
 	hint := ""
 	if meant == "" || distance(plain(name), plain(meant)) > 2 {
+		var places []string
 		for _, known := range d.known {
 			if place, ok := strings.CutSuffix(known, "."+name); ok {
-				hint, meant = "; it belongs in "+place, ""
-				break
+				places = append(places, "in "+place)
 			} else if known == name {
-				hint, meant = "; it belongs at the top", ""
-				break
+				places = append(places, "at the top")
 			}
+		}
+		if len(places) > 0 {
+			hint, meant = "; it belongs "+strings.Join(places, " or "), ""
 		}
 	}
 	words := allowedWords(name, "", allowed)

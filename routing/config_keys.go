@@ -1,9 +1,11 @@
 package routing
 
 import (
+	"cmp"
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,8 +22,11 @@ var (
 			func(c *Config) *[]Listener { return &c.Listeners }, (*decoder).listener),
 		list("routes", `- backends: ["http://10.0.0.7:9000"]`, routeKeys.keys,
 			func(c *Config) *[]RouteConfig { return &c.Routes }, (*decoder).route),
+		list("trusted_proxies", `[10.0.0.0/8, 192.0.2.1, "::1"]`, nil,
+			func(c *Config) *[]netip.Prefix { return (*[]netip.Prefix)(&c.TrustedProxies) }, (*decoder).trustedProxy),
+		choice("forwarded", onOff, func(c *Config) *bool { return &c.Forwarded }),
 		section("timeouts", timeoutKeys, func(c *Config) *Timeouts { return &c.Timeouts }),
-		section("limits", limitKeys, func(c *Config) *Limits { return &c.Limits }),
+		{key: "limits", below: func(prefix string) []string { return limitKeys.keys(prefix + ".") }, decode: (*decoder).limits},
 		duration("grace_period", func(c *Config) *time.Duration { return &c.GracePeriod }),
 		choice("engine", engines, func(c *Config) *string { return &c.Engine }),
 		count("loops", 256, "auto", func(c *Config) *int { return &c.Loops }),
@@ -34,6 +39,7 @@ var (
 		{key: "redirect", decode: func(d *decoder, v value, into *Listener) {
 			into.HTTPSPort = parsed(d, v, redirectWant, parseRedirect)
 		}},
+		choice("proxy_protocol", onOff, func(l *Listener) *bool { return &l.ProxyProtocol }),
 	}
 
 	tlsKeys = schema[TLS]{
@@ -83,9 +89,18 @@ var (
 		{key: "host_header", decode: func(d *decoder, v value, into *RouteConfig) {
 			into.HostHeader = parsed(d, v, hostHeaderWant, parseHostHeader)
 		}},
+		choice("proxy_protocol", proxyProtocols, func(r *RouteConfig) *int { return &r.ProxyProtocol }),
+		choice("http", offIsTrue, func(r *RouteConfig) *bool { return &r.NoHTTP }),
+		{key: "path_prefix", decode: func(d *decoder, v value, into *RouteConfig) {
+			into.Prefix = parsed(d, v, prefixWant, parsePathPrefix)
+		}},
+		headers("request_headers", func(r *RouteConfig) *HeaderRules { return &r.RequestHeaders }),
+		headers("response_headers", func(r *RouteConfig) *HeaderRules { return &r.ResponseHeaders }),
 		duration("dial_timeout", func(r *RouteConfig) *time.Duration { return &r.DialTimeout }),
 		duration("handshake_timeout", func(r *RouteConfig) *time.Duration { return &r.HandshakeTimeout }),
 		duration("response_timeout", func(r *RouteConfig) *time.Duration { return &r.ResponseTimeout }),
+		durationOrOff("read_timeout", -1, func(r *RouteConfig) *time.Duration { return &r.ReadTimeout }),
+		section("pool", poolKeys, func(r *RouteConfig) *Pool { return &r.Pool }),
 		{key: "tls", below: func(prefix string) []string { return backendTLSKeys.keys(prefix + ".") },
 			decode: func(d *decoder, v value, into *RouteConfig) { into.tls = d.backendTLS(v) }},
 		section("websocket", webSocketKeys, func(r *RouteConfig) *WebSocket { return &r.WebSocket }),
@@ -97,18 +112,6 @@ var (
 		}},
 		{key: "tls", below: func(prefix string) []string { return backendTLSKeys.keys(prefix + ".") },
 			decode: func(d *decoder, v value, into *backendEntry) { into.tls = d.backendTLS(v) }},
-	}
-
-	timeoutKeys = schema[Timeouts]{
-		duration("tls_handshake", func(t *Timeouts) *time.Duration { return &t.TLSHandshake }),
-		duration("request_header", func(t *Timeouts) *time.Duration { return &t.RequestHeader }),
-		duration("keep_alive", func(t *Timeouts) *time.Duration { return &t.KeepAlive }),
-	}
-
-	limitKeys = schema[Limits]{
-		size("header_size", 4<<10, 1<<20, "", func(l *Limits) *int64 { return &l.HeaderSize }),
-		size("body_size", 1, 1<<40, "unlimited", func(l *Limits) *int64 { return &l.BodySize }),
-		count("tls_handshakes", 65536, "auto", func(l *Limits) *int { return &l.TLSHandshakes }),
 	}
 
 	logKeys = schema[Log]{
@@ -130,6 +133,12 @@ func (d *decoder) config(v value, into *Config) {
 	}
 	d.need(v, found, "listeners", `write e.g. listeners: [{address: ":8080"}]`)
 	d.need(v, found, "routes", `write e.g. routes: [{backends: ["http://10.0.0.7:9000"]}]`)
+	if _, ok := found["trusted_proxies"]; !ok {
+		for _, on := range d.proxied {
+			d.faultUse(on, "is on, but the file has no trusted_proxies, whose headers are believed; "+
+				"write e.g. trusted_proxies: [10.0.0.7] at the top")
+		}
+	}
 }
 
 // need notes a fault when v has no such key.
@@ -149,6 +158,9 @@ func (d *decoder) listener(v value) (Listener, bool) {
 	d.need(v, found, "address", `write e.g. address: ":8080"`)
 	if redirect, ok := found["redirect"]; ok && l.TLS != nil {
 		d.faultUse(redirect, "is for a listener without tls; this one speaks https itself")
+	}
+	if l.ProxyProtocol {
+		d.proxied = append(d.proxied, found["proxy_protocol"])
 	}
 	if l.Address != "" {
 		d.once(&d.addresses, sameAddress(l.Address), found["address"], quote(l.Address))
@@ -205,13 +217,10 @@ func (d *decoder) route(v value) (RouteConfig, bool) {
 		}
 		first[same] = i
 	}
+	d.checkPlace(found, &r)
 	// A route whose host and path are right is held against the others whatever else is wrong with it.
 	if !slices.ContainsFunc(d.faults[faults:], func(f Fault) bool { return !besideThePlace(f.Key, v.key) }) {
-		path := r.Path
-		if path == "" {
-			path = "/*"
-		}
-		name := routeName(r.Host, path)
+		name := routeName(r.Host, cmp.Or(r.Path, "/*"))
 		d.once(&d.routes, name, v, "the route "+quote(name))
 	}
 	return r, true
@@ -221,7 +230,10 @@ func (d *decoder) route(v value) (RouteConfig, bool) {
 // unknown key may be meant for one of them.
 func besideThePlace(key, route string) bool {
 	rest, ok := strings.CutPrefix(key, route+".")
-	return ok && (strings.HasPrefix(rest, "backends") || strings.HasPrefix(rest, "tls") || rest == "host_header" || strings.HasSuffix(rest, "_timeout"))
+	if i := strings.IndexAny(rest, ".["); i >= 0 {
+		rest = rest[:i]
+	}
+	return ok && rest != "host" && rest != "path" && slices.Contains(routeKeys.names(), rest)
 }
 
 // once notes a fault when the same name was there before: name identifies, what is for the message.

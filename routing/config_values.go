@@ -102,20 +102,26 @@ func (d *decoder) duration(v value, none string, into *time.Duration) {
 	}
 }
 
-// count is a field that is a number from 1 to most, or a word for zero.
+// count is a field that is a number from 1 to most, or a word for zero. none, unless empty, is that word.
 func count[T any](key string, most int, none string, at func(*T) *int) field[T] {
+	return countOr(key, most, none, 0, at)
+}
+
+// countOr is count with a word for another number than zero.
+func countOr[T any](key string, most int, none string, noneValue int, at func(*T) *int) field[T] {
+	want := fmt.Sprintf("write a number from 1 to %d%s", most, orWord(none))
 	return field[T]{key: key, decode: func(d *decoder, v value, into *T) {
 		if v.node.Kind != yaml.ScalarNode || isNull(v.node) {
-			d.fault(v, "%s; write a number from 1 to %d, or %s", standing(v.node), most, none)
+			d.fault(v, "%s; %s", standing(v.node), want)
 			return
 		}
-		if v.node.Value == none {
-			*at(into) = 0
+		if none != "" && v.node.Value == none {
+			*at(into) = noneValue
 			return
 		}
 		n, err := strconv.Atoi(v.node.Value)
 		if err != nil || n < 1 || n > most {
-			d.fault(v, "%s; write a number from 1 to %d, or %s", quote(v.node.Value), most, none)
+			d.fault(v, "%s; %s", quote(v.node.Value), want)
 			return
 		}
 		*at(into) = n
@@ -132,6 +138,11 @@ var sizeUnits = []option[int64]{
 // size is a field that is a number of bytes from least to most. none, unless empty, is the word for
 // zero, no limit.
 func size[T any](key string, least, most int64, none string, at func(*T) *int64) field[T] {
+	return sizeOr(key, least, most, none, 0, at)
+}
+
+// sizeOr is size with a word for another number than zero.
+func sizeOr[T any](key string, least, most int64, none string, noneValue int64, at func(*T) *int64) field[T] {
 	want := "write e.g. 16KiB, 1MiB or a number of bytes"
 	if none != "" {
 		want += ", or " + none
@@ -143,7 +154,7 @@ func size[T any](key string, least, most int64, none string, at func(*T) *int64)
 		}
 		text := v.node.Value
 		if none != "" && text == none {
-			*at(into) = 0
+			*at(into) = noneValue
 			return
 		}
 		n, ok := parseSize(text)

@@ -20,6 +20,9 @@ func closest(text string, known []string) string {
 		return ""
 	}
 	best, bestDistance := "", 3
+	if len(text) >= 12 {
+		bestDistance++ // such as trusted_proxy for trusted_proxies
+	}
 	for _, word := range known {
 		w := plain(word)
 		d := distance(text, w)

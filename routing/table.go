@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,16 +18,26 @@ type Route struct {
 	// Backends has at least one.
 	Backends []*Backend
 
-	HostHeader HostHeader
+	// Those of RouteConfig.
+	HostHeader                      HostHeader
+	ProxyProtocol                   int
+	NoHTTP                          bool
+	RequestHeaders, ResponseHeaders HeaderRules
 
-	// The timeouts of RouteConfig, more than zero.
-	DialTimeout, HandshakeTimeout, ResponseTimeout time.Duration
+	// The timeouts of RouteConfig, more than zero; ReadTimeout is negative where there is none.
+	DialTimeout, HandshakeTimeout, ResponseTimeout, ReadTimeout time.Duration
+
+	// Pool is that of RouteConfig, its MaxIdle negative where no connection is kept.
+	Pool Pool
 
 	// WebSocket is that of RouteConfig.
 	WebSocket WebSocket
 
 	// Line is where the file has the route, zero for one built in Go.
 	Line int
+
+	// rewriting is for Rewrite.
+	rewriting rewriting
 
 	// Changed by Pick.
 	turns atomic.Uint64
@@ -95,23 +104,24 @@ func (t *Table) add(rc RouteConfig, builtin map[string]string, byAddr map[place]
 	if err != nil {
 		return fmt.Errorf("path: %w", err)
 	}
-	if min(rc.DialTimeout, rc.HandshakeTimeout, rc.ResponseTimeout) < 0 {
-		return errors.New("a timeout is negative")
-	}
-	if err := rc.WebSocket.check(); err != nil {
+	if err := rc.check(path); err != nil {
 		return err
-	}
-	if len(rc.Backends) == 0 {
-		return errors.New("no backends")
 	}
 	r := &Route{
 		Name:             routeName(host, path),
 		HostHeader:       rc.HostHeader,
+		ProxyProtocol:    rc.ProxyProtocol,
+		NoHTTP:           rc.NoHTTP,
+		RequestHeaders:   rc.RequestHeaders,
+		ResponseHeaders:  rc.ResponseHeaders,
 		DialTimeout:      rc.DialTimeout,
 		HandshakeTimeout: rc.HandshakeTimeout,
 		ResponseTimeout:  rc.ResponseTimeout,
+		ReadTimeout:      rc.ReadTimeout,
+		Pool:             rc.Pool,
 		WebSocket:        rc.WebSocket,
 		Line:             rc.Line,
+		rewriting:        rc.Prefix.rewriting(path),
 	}
 	for i, bc := range rc.Backends {
 		addr := bc.Addr

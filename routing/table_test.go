@@ -146,8 +146,9 @@ func TestNewTableFillsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := table.Match(nil, []byte("/x"))
-	if r == nil || r.Name != "*/*" || r.DialTimeout != time.Hour || r.HandshakeTimeout != 10*time.Second || r.ResponseTimeout != time.Minute {
-		t.Errorf("Match = %+v, want */* with the default timeouts", r)
+	if r == nil || r.Name != "*/*" || r.DialTimeout != time.Hour || r.HandshakeTimeout != 10*time.Second || r.ResponseTimeout != time.Minute ||
+		r.ReadTimeout != 5*time.Minute || r.Pool != (Pool{MaxIdle: 128, IdleTimeout: 4 * time.Second}) {
+		t.Errorf("Match = %+v, want */* with the default timeouts and pool", r)
 	}
 	if cfg.Routes[0].Path != "" || cfg.Routes[0].HandshakeTimeout != 0 {
 		t.Errorf("NewTable changed its config: %+v", cfg.Routes[0])
@@ -171,6 +172,17 @@ func TestNewTableRefuses(t *testing.T) {
 		{"a bad path", []RouteConfig{{Path: "a", Backends: backends}},
 			`routes[0]: path: "a" does not begin with /; write a path like /chat, or a prefix like /ws/*`},
 		{"a negative timeout", []RouteConfig{{ResponseTimeout: -1, Backends: backends}}, "routes[0]: a timeout is negative"},
+		{"a negative timeout of the pool", []RouteConfig{{Pool: Pool{IdleTimeout: -1}, Backends: backends}}, "routes[0]: a timeout is negative"},
+		{"a PROXY protocol there is not", []RouteConfig{{ProxyProtocol: 3, Backends: backends}},
+			"routes[0]: there is no version 3 of the PROXY protocol"},
+		{"a PROXY protocol header for a builtin", []RouteConfig{{ProxyProtocol: 2,
+			Backends: []BackendConfig{{URL: "builtin:echo", Builtin: "echo"}}}}, `routes[0]: backends[0]: "builtin:echo" reads no PROXY protocol header`},
+		{"nothing to strip", []RouteConfig{{Prefix: PathPrefix{Strip: true}, Backends: backends}},
+			`routes[0]: path_prefix: there is nothing to strip from "/*"; write a path to put before every path, e.g. /v2, or leave path_prefix out`},
+		{"a replacement that is no path", []RouteConfig{{Path: "/a", Prefix: PathPrefix{Replace: "b"}, Backends: backends}},
+			`routes[0]: path_prefix: "b" does not begin with /; write a path like /chat, or a prefix like /ws/*`},
+		{"strip and a replacement", []RouteConfig{{Path: "/a/*", Prefix: PathPrefix{Strip: true, Replace: "/b"}, Backends: backends}},
+			"routes[0]: path_prefix: both strip and a replacement"},
 	} {
 		if _, err := NewTable(&Config{Routes: tt.routes}, nil); err == nil || err.Error() != tt.want {
 			t.Errorf("%s: NewTable = %v, want %s", tt.name, err, tt.want)
