@@ -18,7 +18,7 @@ const (
 	listenSlot     = -2
 )
 
-// backend is the echo server. Its loop, run by serve, owns everything but the address.
+// backend is the echo server, which answers the HTTP workloads as well. Its loop, run by serve, owns everything but the address.
 type backend struct {
 	address string
 
@@ -28,6 +28,7 @@ type backend struct {
 	conns     []*backendConn // by slot, nil where free
 	free      []int32
 	gen       int32
+	timers    timerHeap
 	in, out   []byte // scratch, shared by all connections
 	flood     []byte // one whole /flood frame
 }
@@ -70,6 +71,11 @@ func (b *backend) serve(ctx context.Context) error {
 		if !b.accepting { // out of descriptors: look again soon
 			wait = 50 * time.Millisecond
 		}
+		if at, ok := b.timers.first(); ok {
+			if d := max(0, time.Duration(at-monotonic())); wait < 0 || d < wait {
+				wait = d
+			}
+		}
 		events, err := b.poll.wait(wait)
 		if err != nil {
 			return err
@@ -90,6 +96,7 @@ func (b *backend) serve(ctx context.Context) error {
 				}
 			}
 		}
+		b.writeEvents()
 	}
 	return nil
 }
@@ -174,6 +181,35 @@ func (b *backend) handle(c *backendConn, events uint32) {
 	}
 	b.out = c.receive(b.in[:n], b.out[:0])
 	b.send(c, b.out)
+	if x := c.exchange; c.mode == modeEvents && !x.started && !c.closed {
+		x.started = true
+		b.timers.push(timer{at: monotonic() + int64(x.firstEvent()), slot: c.slot, gen: c.gen, what: timerEvent})
+	}
+}
+
+// writeEvents writes those that are due. A connection that takes none has to wait for its next until it does.
+func (b *backend) writeEvents() {
+	for {
+		at, ok := b.timers.first()
+		if !ok {
+			return
+		}
+		now := monotonic() // of each event anew: those before it took their time
+		if at > now {
+			return
+		}
+		t := b.timers.pop()
+		c := b.conns[t.slot]
+		if c == nil || c.gen != t.gen || c.finished {
+			continue
+		}
+		if len(c.pending) < backendPending {
+			b.out = c.exchange.event(b.out[:0], now)
+			b.send(c, b.out)
+		}
+		t.at += int64(c.exchange.interval)
+		b.timers.push(t)
+	}
 }
 
 // send writes what was answered; what the kernel does not take waits in the connection.
@@ -200,6 +236,14 @@ func (b *backend) flush(c *backendConn) {
 		n = max(n, 0)
 		c.pending = c.pending[:copy(c.pending, c.pending[n:])]
 	}
+	if len(c.pending) == 0 && c.mode == modeDownload { // from where it is, not by way of pending
+		n, err := unix.Write(c.fd, c.download())
+		if err != nil && err != unix.EAGAIN && err != unix.EINTR {
+			b.drop(c)
+			return
+		}
+		c.downloaded(max(n, 0))
+	}
 	b.settle(c)
 }
 
@@ -216,7 +260,7 @@ func (b *backend) settle(c *backendConn) {
 		}
 	}
 	watch := uint32(unix.EPOLLIN)
-	if len(c.pending) > 0 {
+	if len(c.pending) > 0 || c.mode == modeDownload {
 		watch = unix.EPOLLOUT
 		if len(c.pending) < backendPending && !c.finished {
 			watch |= unix.EPOLLIN

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
-	"fmt"
 	"strings"
 )
 
@@ -13,12 +12,16 @@ const maxRequestHead = 16 << 10
 
 type backendMode uint8
 
-// http → echo, sink or flood, by an upgrade and its path.
+// http → echo, sink or flood, by an upgrade and its path; http → download or upload → http, and http → events, by the
+// path of a plain request.
 const (
 	modeHTTP backendMode = iota
 	modeEcho
 	modeSink
 	modeFlood
+	modeDownload
+	modeUpload
+	modeEvents
 )
 
 // backendConn is one connection of the backend. It turns bytes received into bytes to send and does no
@@ -31,8 +34,9 @@ type backendConn struct {
 	finished  bool   // close once pending is empty
 	closed    bool
 
-	mode backendMode
-	head []byte // request bytes so far
+	mode     backendMode
+	head     []byte   // request bytes so far
+	exchange *serving // the body that goes or comes; nil with modes of WebSockets
 
 	frame     headerReader
 	header    frameHeader
@@ -45,9 +49,16 @@ type backendConn struct {
 // receive appends to out what answers p. It changes p.
 func (c *backendConn) receive(p, out []byte) []byte {
 	for len(p) > 0 && !c.finished {
-		if c.mode == modeHTTP {
+		switch c.mode {
+		case modeHTTP:
 			p, out = c.request(p, out)
 			continue
+		case modeUpload:
+			p, out = c.upload(p, out)
+			continue
+		case modeDownload, modeEvents: // the answer is not over: proxies send nothing behind such a request
+			c.finished = true
+			return out
 		}
 		if !c.inFrame {
 			n, done := c.frame.feed(p, &c.header)
@@ -134,15 +145,16 @@ func (c *backendConn) request(p, out []byte) (rest, answer []byte) {
 
 // answer handles one whole request head.
 func (c *backendConn) answer(head string, out []byte) []byte {
-	method, path, ok := requestLine(head)
-	if !ok || method != "GET" {
-		c.finished = true
-		return append(out, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"...)
+	method, path, query, ok := requestLine(head)
+	if !ok {
+		return c.refuse(out)
 	}
 	key := headerValue(head, "Sec-WebSocket-Key")
 	if key == "" {
-		const body = "wsbench backend\n"
-		return fmt.Appendf(out, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		return c.answerPlain(method, path, query, head, out)
+	}
+	if method != "GET" {
+		return c.refuse(out)
 	}
 	switch path {
 	case "/sink":
@@ -157,13 +169,19 @@ func (c *backendConn) answer(head string, out []byte) []byte {
 	return append(out, "\r\n\r\n"...)
 }
 
-// requestLine splits "GET /path?query HTTP/1.1"; path is without the query.
-func requestLine(head string) (method, path string, ok bool) {
+// refuse answers what is no request that the backend knows; the connection ends behind it.
+func (c *backendConn) refuse(out []byte) []byte {
+	c.finished = true
+	return append(out, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"...)
+}
+
+// requestLine splits "GET /path?query HTTP/1.1".
+func requestLine(head string) (method, path, query string, ok bool) {
 	line, _, _ := strings.Cut(head, "\r\n")
 	method, rest, ok1 := strings.Cut(line, " ")
 	target, version, ok2 := strings.Cut(rest, " ")
-	path, _, _ = strings.Cut(target, "?")
-	return method, path, ok1 && ok2 && strings.HasPrefix(version, "HTTP/1.")
+	path, query, _ = strings.Cut(target, "?")
+	return method, path, query, ok1 && ok2 && strings.HasPrefix(version, "HTTP/1.")
 }
 
 // headerValue returns the first value of a header, "" if there is none.

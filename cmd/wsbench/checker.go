@@ -18,7 +18,7 @@ const (
 	evBroken // the stream breaks the protocol, fault says how; nothing behind it can be read
 )
 
-// faultKind sorts what can go wrong with an echo.
+// faultKind sorts what can go wrong with an echo, an answer or an event.
 type faultKind string
 
 const (
@@ -28,7 +28,8 @@ const (
 	faultForeign   faultKind = "foreign"   // another link's message
 	faultLate      faultKind = "late"      // did not come within the timeout
 	faultEnded     faultKind = "ended"     // the link ended though nobody asked for it
-	faultProtocol  faultKind = "protocol"  // what came is not RFC 6455
+	faultStatus    faultKind = "status"    // an answer with another status than 200
+	faultProtocol  faultKind = "protocol"  // what came is not RFC 6455, or RFC 9112
 )
 
 // fault is one thing that went wrong; n counts the messages it concerns.

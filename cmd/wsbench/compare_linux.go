@@ -211,25 +211,30 @@ func (c *comparison) start(p *peer, program string) (*running, error) {
 	return r, nil
 }
 
-func (r *running) url(secure bool) string {
-	if secure {
-		return fmt.Sprintf("wss://127.0.0.1:%d/echo", r.tlsPort)
+// url is where a cell's load goes.
+func (r *running) url(c cell) string {
+	port, path := r.port, "/echo"
+	if c.secure {
+		port = r.tlsPort
 	}
-	return fmt.Sprintf("ws://127.0.0.1:%d/echo", r.port)
+	if isHTTP(c.workload) {
+		path = "/"
+	}
+	return fmt.Sprintf("%s://127.0.0.1:%d%s", c.scheme(), port, path)
 }
 
 // carries sees one message there and back over each scheme.
 func (c *comparison) carries(r *running) error {
-	for _, secure := range []bool{false, true} {
+	for _, x := range []cell{{workIdle, false}, {workIdle, true}} {
 		res, err := runLoad(c.ctx, Options{
-			URL: r.url(secure), Workload: workIdle, Connections: 1, Messages: 1, WarmLinks: -1,
+			URL: r.url(x), Workload: x.workload, Connections: 1, Messages: 1, WarmLinks: -1,
 			Duration: time.Millisecond, WarmUp: -1, Timeout: 5 * time.Second, Insecure: true,
 		}, nil)
 		if err != nil {
 			return err
 		}
 		if res.faulty() {
-			return fmt.Errorf("one echo over %s: %s", cell{secure: secure}.scheme(), res.trouble())
+			return fmt.Errorf("one echo over %s: %s", x.scheme(), res.trouble())
 		}
 	}
 	return nil
@@ -249,7 +254,7 @@ func (c *comparison) rounds(began time.Time) error {
 	}
 	c.plan.fit(cells, taking)
 	c.report.begin(c.plan, cells)
-	steps := interleave(c.plan.rounds, cells, c.peers)
+	steps := c.plan.interleave(cells, c.peers)
 	cost := map[cell]time.Duration{} // of one turn of all peers, as last seen
 	var turn time.Time
 	for i, s := range steps {
@@ -297,7 +302,7 @@ func (c *comparison) measure(s step) error {
 	}
 	defer r.stop()
 	opt := c.plan.options(s.cell)
-	opt.URL, opt.PID, opt.Sources = r.url(s.cell.secure), r.pid(), loopbackSources
+	opt.URL, opt.PID, opt.Sources = r.url(s.cell), r.pid(), loopbackSources
 	err = c.carries(r)
 	var res *Result
 	if err == nil {

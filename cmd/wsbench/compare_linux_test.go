@@ -97,7 +97,7 @@ func stubborn(args []string) {
 func TestCompareEndToEnd(t *testing.T) {
 	t.Parallel()
 	opt := compareOptions{
-		quick: true, rounds: 1, links: 20, only: []string{workHandshake}, peers: []string{"none"},
+		quick: true, rounds: 1, links: 20, only: []string{workHandshake, workGet}, peers: []string{"none"},
 		wsproxy: []string{"one=" + os.Args[0], "two=" + os.Args[0]},
 	}
 	if err := opt.check(false); err != nil {
@@ -118,7 +118,7 @@ func TestCompareEndToEnd(t *testing.T) {
 			}
 		}
 	}
-	order := regexp.MustCompile(`(?s)handshake ws  one .*handshake ws  two .*handshake wss  one .*handshake wss  two `)
+	order := regexp.MustCompile(`(?s)handshake ws  one .*handshake ws  two .*handshake wss  one .*handshake wss  two .*get http  one .*get https  two `)
 	if !order.MatchString(log.String()) {
 		t.Errorf("order of measures:\n%s", &log)
 	}

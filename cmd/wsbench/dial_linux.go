@@ -15,11 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// dialsAtOnce bounds how many links are being opened at a time, except in a storm.
-	dialsAtOnce     = 128
-	maxResponseHead = 16 << 10
-)
+// dialsAtOnce bounds how many links are being opened at a time, except in a storm.
+const dialsAtOnce = 128
 
 var (
 	errOpenTimeout  = errors.New("not open within the timeout")
@@ -35,7 +32,8 @@ type dialer struct {
 	nextDial int64
 	source   int // next of opt.Sources
 
-	request   string // the upgrade request up to the key
+	request   string // the upgrade request up to the key; with HTTP any request up to the tag
+	afterTag  string // the rest of an HTTP request's head
 	tlsConfig *tls.Config
 	dialCtx   context.Context
 	stopDials context.CancelFunc
@@ -56,10 +54,13 @@ func newDialer(ctx context.Context, opt *Options, t *target) dialer {
 	if opt.Workload == workResumed {
 		sessions = tls.NewLRUClientSessionCache(1)
 	}
+	request, afterTag := "GET "+t.path+" HTTP/1.1\r\nHost: "+t.host+"\r\nUpgrade: websocket\r\n"+
+		"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ", ""
+	if isHTTP(opt.Workload) {
+		request, afterTag = requestHead(opt, t)
+	}
 	return dialer{
-		atOnce: dialsAtOnce,
-		request: "GET " + t.path + " HTTP/1.1\r\nHost: " + t.host + "\r\nUpgrade: websocket\r\n" +
-			"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ",
+		atOnce: dialsAtOnce, request: request, afterTag: afterTag,
 		// One key exchange for every proxy.
 		tlsConfig: &tls.Config{
 			ServerName: t.name, InsecureSkipVerify: opt.Insecure,
@@ -106,6 +107,9 @@ func (l *loadLoop) begin(k *link) {
 	k.state, k.since = linkConnecting, l.now()
 	k.fd, k.tls, k.pending, k.head, k.broken, k.sawClose = -1, nil, nil, nil, nil, false
 	k.check = checker{msgs: l.msgs, id: k.check.id, want: k.check.sent, sent: k.check.sent}
+	if isHTTP(l.opt.Workload) {
+		k.exchange = newExchange(&l.opt)
+	}
 	l.dialling++
 	if l.target.secure {
 		l.handshakes.Add(1)
@@ -117,8 +121,8 @@ func (l *loadLoop) begin(k *link) {
 		l.failed(k, err)
 		return
 	}
-	k.fd = fd
-	if err := l.poll.add(fd, unix.EPOLLOUT, k.slot, k.gen); err != nil {
+	k.fd, k.watched = fd, unix.EPOLLOUT
+	if err := l.poll.add(fd, k.watched, k.slot, k.gen); err != nil {
 		l.failed(k, err)
 	}
 }
@@ -133,7 +137,16 @@ func (l *loadLoop) connected(k *link) {
 		l.failed(k, fmt.Errorf("connect: %w", err))
 		return
 	}
-	l.poll.modify(k.fd, unix.EPOLLIN, k.slot, k.gen)
+	l.watch(k)
+	l.stands(k)
+}
+
+// stands follows when TCP and TLS stand.
+func (l *loadLoop) stands(k *link) {
+	if k.exchange != nil {
+		l.opened(k)
+		return
+	}
 	l.askUpgrade(k)
 }
 
@@ -197,14 +210,14 @@ func (l *loadLoop) takeInbox() {
 			l.failed(k, d.err)
 			continue
 		}
-		k.fd, k.tls = d.fd, d.conn
+		k.fd, k.tls, k.watched = d.fd, d.conn, unix.EPOLLIN
 		d.raw.conn, d.raw.link = nil, k
-		if err := l.poll.add(k.fd, unix.EPOLLIN, k.slot, k.gen); err != nil {
+		if err := l.poll.add(k.fd, k.watched, k.slot, k.gen); err != nil {
 			l.failed(k, err)
 			continue
 		}
-		l.askUpgrade(k)
-		if k.state == linkUpgrading {
+		l.stands(k)
+		if k.state == linkUpgrading || k.state == linkOpen {
 			l.receive(k) // session tickets, which crypto/tls may hold already
 		}
 	}

@@ -24,13 +24,27 @@ type proxyFrame struct {
 // its URL. fault is called from one goroutine for each connection, under a lock.
 func newFaultyProxy(t *testing.T, backendURL string, fault func(*proxyFrame)) string {
 	t.Helper()
+	var mu sync.Mutex // guards fault
+	return "ws://" + newRelay(t, backendURL, func(conn int, client net.Conn, backend *bufio.Reader, stop chan struct{}) {
+		relayFrames(client, backend, stop, func(f *proxyFrame) {
+			mu.Lock()
+			defer mu.Unlock()
+			f.conn = conn
+			fault(f)
+		})
+	}) + "/"
+}
+
+// newRelay relays TCP to a backend and leaves the way back to a function, called for each connection on a goroutine of its
+// own; stop is closed when the test ends. It returns its address.
+func newRelay(t *testing.T, backendURL string, back func(conn int, client net.Conn, backend *bufio.Reader, stop chan struct{})) string {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var (
 		running sync.WaitGroup
-		mu      sync.Mutex // guards fault
 		stop    = make(chan struct{})
 	)
 	running.Add(1)
@@ -55,12 +69,7 @@ func newFaultyProxy(t *testing.T, backendURL string, fault func(*proxyFrame)) st
 			go func() {
 				defer running.Done()
 				defer client.Close()
-				relayFrames(client, bufio.NewReader(backend), stop, func(f *proxyFrame) {
-					mu.Lock()
-					defer mu.Unlock()
-					f.conn = n
-					fault(f)
-				})
+				back(n, client, bufio.NewReader(backend), stop)
 			}()
 		}
 	}()
@@ -69,7 +78,7 @@ func newFaultyProxy(t *testing.T, backendURL string, fault func(*proxyFrame)) st
 		ln.Close()
 		running.Wait()
 	})
-	return "ws://" + ln.Addr().String() + "/"
+	return ln.Addr().String()
 }
 
 // relayFrames copies the answer to the upgrade, then frame by frame.

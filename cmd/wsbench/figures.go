@@ -17,6 +17,8 @@ type figure struct {
 	leavesOut string
 }
 
+const fromWrite = "from the backend's write of an event to the client's read of its first byte; the backend's write and the client's queue are in it"
+
 const noKernelMemory = "what the kernel holds for a link (socket buffers, TCP state) is not in it"
 
 // figures of each workload, the one to compare first.
@@ -33,13 +35,13 @@ var figures = map[string][]figure{
 		{"CPU per message", "µs", func(r *Result) float64 { return r.Proxy.MicrosPerMessage }, "%.2f", 0.01,
 			"proxy's user and system time for one message there and back, closed loop with one message in flight on each link, so both " +
 				"cores are busy; interrupts, the client's and the backend's CPU are not in it"},
-		{"p99 latency", "ms", func(r *Result) float64 { return r.Latency.p99() / 1e3 }, "%.2f", 0.001,
+		{"p99 latency", "ms", func(r *Result) float64 { return r.Latency.orNone().P99 / 1e3 }, "%.2f", 0.001,
 			"client and backend share the cores with the proxy and are in it: it compares, it does not foretell"},
 	},
 	workSparse: {
 		{"CPU per message", "µs", func(r *Result) float64 { return r.Proxy.MicrosPerMessage }, "%.2f", 0.01,
 			"proxy's user and system time when nearly every message wakes it for itself; interrupts are not in it"},
-		{"p99 latency", "ms", func(r *Result) float64 { return r.Latency.p99() / 1e3 }, "%.2f", 0.001,
+		{"p99 latency", "ms", func(r *Result) float64 { return r.Latency.orNone().P99 / 1e3 }, "%.2f", 0.001,
 			"counted from when a message was due; client and backend are in it"},
 	},
 	workBulk: {
@@ -64,6 +66,28 @@ var figures = map[string][]figure{
 		{"all back", "s", func(r *Result) float64 { return medianOf(r.Storm.AllBackSeconds) }, "%.2f", 0.001,
 			"client and backend share the cores with the proxy and are in it"},
 	},
+	workGet: {
+		{"CPU per request", "µs", func(r *Result) float64 { return r.Proxy.MicrosPerMessage }, "%.2f", 0.01,
+			"proxy's user and system time for one request and its answer, closed loop on connections that stay, on both sides of the " +
+				"proxy; interrupts, the client's and the backend's CPU are not in it"},
+		{"p99 latency", "ms", func(r *Result) float64 { return r.Latency.orNone().P99 / 1e3 }, "%.2f", 0.001,
+			"client and backend share the cores with the proxy and are in it: it compares, it does not foretell"},
+	},
+	workDownload: ofBodies,
+	workUpload:   ofBodies,
+	workEvents: {
+		{"CPU per event", "µs", func(r *Result) float64 { return r.Proxy.MicrosPerMessage }, "%.2f", 0.01,
+			"proxy's user and system time when nearly every event wakes it for itself; interrupts are not in it"},
+		{"p50 latency", "ms", func(r *Result) float64 { return r.Latency.orNone().P50 / 1e3 }, "%.2f", 0.001, fromWrite},
+		{"p99 latency", "ms", func(r *Result) float64 { return r.Latency.orNone().P99 / 1e3 }, "%.2f", 0.001, fromWrite},
+		{"max latency", "ms", func(r *Result) float64 { return r.Latency.orNone().Max / 1e3 }, "%.2f", 0.001, fromWrite},
+	},
+}
+
+// ofBodies are the figures of workloads that move large bodies over HTTP.
+var ofBodies = []figure{
+	{"CPU per GiB", "ms", func(r *Result) float64 { return r.Proxy.MillisPerGiB }, "%.0f", 1,
+		"each byte of a body counts once; the network card's work is not in it, as all is loopback"},
 }
 
 // ofResumed is v if nearly all handshakes were resumed, else NaN: full ones would be compared unseen.
@@ -74,11 +98,13 @@ func ofResumed(r *Result, v float64) float64 {
 	return v
 }
 
-func (q *Quantiles) p99() float64 {
+// orNone is q, or NaN throughout if nothing was recorded.
+func (q *Quantiles) orNone() Quantiles {
 	if q == nil {
-		return math.NaN()
+		none := math.NaN()
+		return Quantiles{0, none, none, none, none, none}
 	}
-	return q.P99
+	return *q
 }
 
 // series holds one figure of one peer, by round; NaN where there is none.

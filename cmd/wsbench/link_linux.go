@@ -13,7 +13,8 @@ import (
 type linkState uint8
 
 // down → connecting (dial) → upgrading (TCP and TLS stand, request sent) → open (valid 101) → closing (our
-// Close sent) → down. From every state an error, the other side's end or a timeout leads to down.
+// Close sent) → down. With HTTP: down → connecting → open (TCP and TLS stand) → down. From every state an error, the
+// other side's end or a timeout leads to down.
 const (
 	linkDown linkState = iota
 	linkConnecting
@@ -25,7 +26,8 @@ const (
 // stamp says when a message was due and when it was really sent, in nanoseconds of the run.
 type stamp struct{ due, sent int64 }
 
-// link is one WebSocket connection of the load; it can be dialled again after its end. The run's loop owns it.
+// link is one connection of the load, of a WebSocket or of HTTP; it can be dialled again after its end. The run's loop
+// owns it.
 type link struct {
 	slot int32
 	gen  int32 // counts dials: events of an older connection are not ours
@@ -34,6 +36,7 @@ type link struct {
 	fd      int
 	tls     *tls.Conn // nil with ws
 	pending []byte    // bytes the kernel did not take yet
+	watched uint32    // the events asked of epoll
 	drained bool      // the last read emptied the socket: the next one need not ask
 	held    *[]byte   // where TLS records are gathered while a message is being sealed
 	broken  error     // a write failed; the read side reports it
@@ -44,13 +47,28 @@ type link struct {
 	head     []byte // answer to the upgrade so far
 	sawClose bool
 
-	check  checker
+	check    checker   // with HTTP only the numbers: requests sent, and the one to be answered next
+	exchange *exchange // nil but with HTTP
+
 	owed   int     // messages that are due and not sent
 	due    int64   // when the next paced message is due to be sent
 	stamps []stamp // of unanswered messages, by number modulo in-flight
 }
 
 func (l *link) outstanding() int { return int(l.check.sent - l.check.want) }
+
+// unit is what is sent on the link.
+func (l *link) unit() string {
+	if l.exchange != nil {
+		return "requests"
+	}
+	return "messages"
+}
+
+// unsent tells whether there is more to send than the kernel has taken.
+func (l *link) unsent() bool {
+	return len(l.pending) > 0 || l.exchange != nil && l.exchange.unsent > 0
+}
 
 // errAgain says that there is nothing to read now. It is a temporary net.Error, so that crypto/tls does
 // not hold it for the end.

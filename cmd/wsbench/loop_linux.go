@@ -22,9 +22,11 @@ const (
 type loadLoop struct {
 	opt     Options
 	target  target
-	msgs    *messages
+	msgs    *messages // nil with HTTP
+	run     uint32    // of the tags of this run, with HTTP
 	ctx     context.Context
 	epoch   time.Time
+	clock   int64 // what monotonic said at about epoch
 	prog    *progress
 	account *account // nil without --pid
 
@@ -136,7 +138,12 @@ func (l *loadLoop) ready(k *link, events uint32) {
 		return
 	}
 	if events&unix.EPOLLOUT != 0 && k.flush() {
-		l.poll.modify(k.fd, unix.EPOLLIN, k.slot, k.gen)
+		if k.exchange != nil {
+			k.exchange.moved = l.now()
+			l.feed(k)
+		} else {
+			l.watch(k)
+		}
 	}
 	if events&^unix.EPOLLOUT != 0 || k.broken != nil {
 		l.receive(k)
@@ -178,6 +185,10 @@ func (l *loadLoop) take(k *link, p []byte) {
 			return
 		}
 	}
+	if k.exchange != nil {
+		l.takeAnswer(k, p)
+		return
+	}
 	gen := k.gen
 	for len(p) > 0 && k.gen == gen && (k.state == linkOpen || k.state == linkClosing) {
 		want := k.check.want
@@ -208,10 +219,15 @@ func (l *loadLoop) sweep(now int64) {
 				l.failed(k, errOpenTimeout)
 			}
 		case linkOpen:
-			if k.outstanding() > 0 {
-				if st := k.stamps[k.check.want%uint64(len(k.stamps))]; now-st.sent > limit {
-					l.late(k, now-st.sent)
+			if k.outstanding() == 0 {
+				continue
+			}
+			if x := k.exchange; x != nil {
+				if now-x.moved > limit {
+					l.lateAnswer(k, now-x.moved)
 				}
+			} else if st := k.stamps[k.check.want%uint64(len(k.stamps))]; now-st.sent > limit {
+				l.late(k, now-st.sent)
 			}
 		case linkClosing:
 			if now-k.since > limit {

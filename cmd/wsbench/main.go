@@ -1,5 +1,5 @@
-// Command wsbench makes load on WebSocket proxies and measures what they spend on it: on one proxy (load), or
-// on wsproxy and its peers beside each other (compare). backend is the server that stands behind them.
+// Command wsbench makes load on proxies for WebSockets and plain HTTP and measures what they spend on it: on one proxy
+// (load), or on wsproxy and its peers beside each other (compare). backend is the server that stands behind them.
 package main
 
 import (
@@ -19,7 +19,7 @@ func run(args []string) int {
 	started := false
 	root := &cobra.Command{
 		Use:           "wsbench",
-		Short:         "load for any WebSocket proxy, and wsproxy beside its peers",
+		Short:         "load for any proxy of WebSockets and HTTP, and wsproxy beside its peers",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRun: func(*cobra.Command, []string) {

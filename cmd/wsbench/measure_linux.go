@@ -112,13 +112,9 @@ func (m *measure) finish() *Result {
 	r.Latency, r.HandshakeLatency = quantiles(l.stats.latency), quantiles(l.stats.handshakes)
 	if p := r.Proxy; p != nil {
 		cpu := p.CPUSeconds
-		if r.Messages > 0 {
-			p.MicrosPerMessage = ratio(cpu*1e6, float64(r.Messages))
-			p.MillisPerGiB = ratio(cpu*1e3, float64(r.Bytes)/(1<<30))
-		}
-		if r.Handshakes > 0 {
-			p.MicrosPerHandshake = ratio(cpu*1e6, float64(r.Handshakes))
-		}
+		p.MicrosPerMessage = ratio(cpu*1e6, float64(r.Messages))
+		p.MillisPerGiB = ratio(cpu*1e3, float64(r.Bytes)/(1<<30))
+		p.MicrosPerHandshake = ratio(cpu*1e6, float64(r.Handshakes))
 		if m.links > 0 {
 			p.PrivateBytes, p.Processes = m.memory, m.processes
 			p.PrivateBefore = m.before

@@ -25,9 +25,20 @@ const (
 	workResumed   = "resumed"
 	workStorm     = "storm"
 	workDrain     = "drain"
+	workGet       = "get"
+	workDownload  = "download"
+	workUpload    = "upload"
+	workEvents    = "events"
 )
 
-var workloadNames = []string{workIdle, workEcho, workSparse, workBulk, workHandshake, workResumed, workStorm, workDrain}
+var (
+	workloadNames = append([]string{workIdle, workEcho, workSparse, workBulk, workHandshake, workResumed, workStorm, workDrain}, httpWorkloads...)
+	// httpWorkloads are plain HTTP; in a URL's path each has the same name.
+	httpWorkloads = []string{workGet, workDownload, workUpload, workEvents}
+)
+
+// isHTTP tells whether a workload is plain HTTP, not WebSockets.
+func isHTTP(workload string) bool { return slices.Contains(httpWorkloads, workload) }
 
 // spareDescriptors is what a run needs beside one for each link: epoll, /proc, terminals.
 const spareDescriptors = 100
@@ -38,13 +49,15 @@ type Options struct {
 	Workload string
 	// Connections is the number of links; with handshake and resumed, how many are being opened at a time.
 	Connections int
-	// Size is the payload of each message in bytes, at least 16: each carries its link and number.
+	// Size is the payload of each message, body or event in bytes: at least 16, 32 or 75, as each carries its link
+	// and number.
 	Size int
-	// Rate is messages per second over all links together; zero sends the next when the last is answered.
+	// Rate is messages, requests or events per second over all links together; zero sends the next when the last
+	// is answered.
 	Rate float64
-	// Interval is the time between two messages of one link, the other way to set a rate.
+	// Interval is the time between two messages, requests or events of one link, the other way to set a rate.
 	Interval time.Duration
-	// InFlight is how many messages of a link may be unanswered.
+	// InFlight is how many messages of a link may be unanswered; with HTTP it is one request.
 	InFlight int
 	// Messages is how many idle, storm and drain exchange on each new link; zero with idle is idleMessages.
 	Messages int
@@ -57,7 +70,8 @@ type Options struct {
 	WarmLinks int
 	// Ramp spreads the opening of the links evenly. Zero opens as fast as 128 at a time get through.
 	Ramp time.Duration
-	// Timeout bounds a connection's opening, each echo, and the closing.
+	// Timeout bounds a connection's opening, each echo, and the closing; with HTTP how long nothing may move on a link
+	// whose answer is not whole.
 	Timeout time.Duration
 	// Storms is how many times storm drops all links.
 	Storms int
@@ -82,6 +96,10 @@ var workloadDefaults = map[string]Options{
 	workResumed:   {Connections: 8, Size: 128, Duration: 10 * time.Second},
 	workStorm:     {Connections: 1000, Size: 128, Messages: 1, Duration: 60 * time.Second, Storms: 3, Drop: "rst"},
 	workDrain:     {Connections: 1000, Size: 128, Messages: 1, Duration: 60 * time.Second},
+	workGet:       {Connections: 64, Size: 128, Duration: 10 * time.Second},
+	workDownload:  {Connections: 4, Size: 64 << 20, Duration: 10 * time.Second},
+	workUpload:    {Connections: 4, Size: 64 << 20, Duration: 10 * time.Second},
+	workEvents:    {Connections: 1000, Size: 128, Interval: time.Second, Duration: 10 * time.Second},
 }
 
 // idleMessages is how many 4 KiB messages idle sends on each link before it measures. TLS makes it five, 20 KB
@@ -141,7 +159,7 @@ func fill[T comparable](v *T, defaults ...T) {
 
 // check returns at most one error: the first thing that is out of bounds.
 func (o *Options) check() []error {
-	paced := o.Workload == workEcho || o.Workload == workSparse || o.Workload == workBulk || o.Workload == workDrain
+	smallest, largest := o.sizes()
 	type bound struct {
 		name        string
 		v, min, max int64
@@ -149,7 +167,7 @@ func (o *Options) check() []error {
 	}
 	for _, b := range []bound{
 		{"connections", int64(o.Connections), 1, 1e6, ""},
-		{"size", int64(o.Size), payloadHead, 64 << 20, " bytes"},
+		{"size", int64(o.Size), smallest, largest, " bytes"},
 		{"in-flight", int64(o.InFlight), 1, 1024, ""},
 		{"messages", int64(o.Messages), 1, 1e6, ""},
 		{"storms", int64(o.Storms), 1, 1000, ""},
@@ -175,8 +193,14 @@ func (o *Options) check() []error {
 		}
 	}
 	switch {
-	case o.Interval > 0 && !paced:
-		return []error{usagef("--rate or --interval with workload %s: allowed with echo, sparse, bulk and drain", o.Workload)}
+	case o.Interval > 0 && !slices.Contains(pacedWorkloads, o.Workload):
+		return []error{usagef("--rate or --interval with workload %s: allowed with %s", o.Workload, strings.Join(pacedWorkloads, ", "))}
+	case o.Workload == workEvents && o.Interval < minInterval:
+		return []error{usagef("interval %v with workload events: allowed is %v or more", o.Interval, minInterval)}
+	case o.Workload == workEvents && o.Timeout <= o.Interval:
+		return []error{usagef("timeout %v with an event every %v: allowed is more than that", o.Timeout, o.Interval)}
+	case o.InFlight > 1 && isHTTP(o.Workload):
+		return []error{usagef("in-flight %d with workload %s: allowed is 1, requests are not pipelined", o.InFlight, o.Workload)}
 	case o.Drop != "rst" && o.Drop != "close":
 		return []error{usagef("drop %q: allowed are rst and close", o.Drop)}
 	case o.PID < 0:
@@ -185,6 +209,20 @@ func (o *Options) check() []error {
 		return []error{usagef("--sigterm without --pid or with workload %s: allowed with --pid and workload drain", o.Workload)}
 	}
 	return nil
+}
+
+// pacedWorkloads may be given a rate.
+var pacedWorkloads = []string{workEcho, workSparse, workBulk, workDrain, workGet, workEvents}
+
+// sizes are the bounds of Size.
+func (o *Options) sizes() (smallest, largest int64) {
+	switch {
+	case o.Workload == workEvents:
+		return int64(minEvent), maxEvent
+	case isHTTP(o.Workload):
+		return tagSize, 64 << 30
+	}
+	return payloadHead, 64 << 20
 }
 
 // fits refuses a run that needs more descriptors than limit.
@@ -214,18 +252,26 @@ type target struct {
 	addr   *net.TCPAddr
 }
 
-func parseTarget(raw string) (target, error) {
+// parseTarget reads the URL for a workload.
+func parseTarget(raw, workload string) (target, error) {
+	plain, secure := "ws", "wss"
+	if isHTTP(workload) {
+		plain, secure = "http", "https"
+	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return target{}, usagef("URL %q: not a URL; allowed is ws://host:port/path or wss://…", raw)
+		return target{}, usagef("URL %q: not a URL; allowed is %s://host:port/path or %s://…", raw, plain, secure)
 	}
-	if u.Scheme != "ws" && u.Scheme != "wss" {
-		return target{}, usagef("URL %q: scheme %q; allowed are ws and wss", raw, u.Scheme)
+	if u.Scheme != plain && u.Scheme != secure {
+		return target{}, usagef("URL %q: scheme %q; with workload %s allowed are %s and %s", raw, u.Scheme, workload, plain, secure)
 	}
 	if u.Hostname() == "" || u.Fragment != "" || u.User != nil {
-		return target{}, usagef("URL %q: allowed is ws://host:port/path, without user and fragment", raw)
+		return target{}, usagef("URL %q: allowed is %s://host:port/path, without user and fragment", raw, plain)
 	}
-	t := target{secure: u.Scheme == "wss", host: u.Host, name: u.Hostname(), path: u.RequestURI()}
+	if isHTTP(workload) && u.RawQuery != "" {
+		return target{}, usagef("URL %q: allowed with workload %s is %s://host:port/path without a query, which is wsbench's", raw, workload, plain)
+	}
+	t := target{secure: u.Scheme == secure, host: u.Host, name: u.Hostname(), path: u.RequestURI()}
 	port := u.Port()
 	if port == "" {
 		port = map[bool]string{false: "80", true: "443"}[t.secure]

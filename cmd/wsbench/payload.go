@@ -43,9 +43,14 @@ func (m *messages) appendTo(dst []byte, id uint32, seq uint64) []byte {
 
 // body returns what stands behind the head of message seq of link id; it must not be changed.
 func (m *messages) body(id uint32, seq uint64) []byte {
-	x := uint64(id)<<32 ^ seq
-	x = (x ^ x>>33) * 0xff51afd7ed558ccd // the finaliser of MurmurHash3: neighbours land far apart
-	x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
-	off := int((x ^ x>>33) % padOffsets)
+	off := int(scatter(id, seq) % padOffsets)
 	return m.pad[off : off+m.size-payloadHead]
+}
+
+// scatter makes a number of link and message whose neighbours land far apart: the finaliser of MurmurHash3.
+func scatter(id uint32, seq uint64) uint64 {
+	x := uint64(id)<<32 ^ seq
+	x = (x ^ x>>33) * 0xff51afd7ed558ccd
+	x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
+	return x ^ x>>33
 }

@@ -35,6 +35,9 @@ type peer struct {
 	variant string
 }
 
+// largePayloads are the workloads that large buffers, or none, make a difference to.
+var largePayloads = []string{workBulk, workDownload, workUpload}
+
 var peerTable = []peer{
 	{
 		name: "nginx", program: "nginx", config: "nginx.conf", packages: "nginx-light (or nginx)",
@@ -42,7 +45,7 @@ var peerTable = []peer{
 	},
 	{
 		name: "nginx-64k", program: "nginx", config: "nginx.conf", packages: "nginx-light (or nginx)", variant: "64k",
-		args: []string{"-p", "DIR", "-c", "CONFIG", "-e", "stderr"}, version: []string{"-v"}, only: []string{workBulk},
+		args: []string{"-p", "DIR", "-c", "CONFIG", "-e", "stderr"}, version: []string{"-v"}, only: largePayloads,
 	},
 	{
 		name: "haproxy", program: "haproxy", config: "haproxy.cfg", packages: "haproxy",
@@ -50,7 +53,7 @@ var peerTable = []peer{
 	},
 	{
 		name: "haproxy-splice", program: "haproxy", config: "haproxy-splice.cfg", packages: "haproxy",
-		args: []string{"-db", "-f", "CONFIG"}, version: []string{"-v"}, only: []string{workBulk},
+		args: []string{"-db", "-f", "CONFIG"}, version: []string{"-v"}, only: largePayloads,
 	},
 	{
 		name: "caddy", program: "caddy", config: "Caddyfile",
@@ -69,8 +72,8 @@ func ourPeer(name, program, engine string) peer {
 // peerConfig is what a template is rendered with. Everything is on 127.0.0.1.
 type peerConfig struct {
 	Dir         string // the peer's own folder, its working directory
-	Port        int    // for ws
-	TLSPort     int    // for wss
+	Port        int    // for ws and http
+	TLSPort     int    // for wss and https
 	BackendPort int
 	Cert, Key   string // PEM files
 	Bundle      string // both in one file

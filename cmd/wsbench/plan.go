@@ -11,30 +11,39 @@ type cell struct {
 }
 
 func (c cell) scheme() string {
-	if c.secure {
-		return "wss"
+	scheme := "ws"
+	if isHTTP(c.workload) {
+		scheme = "http"
 	}
-	return "ws"
+	if c.secure {
+		scheme += "s"
+	}
+	return scheme
 }
 
 // compared are the workloads that compare knows.
-var compared = []string{workIdle, workEcho, workSparse, workBulk, workHandshake, workResumed, workStorm}
+var compared = append([]string{workIdle, workEcho, workSparse, workBulk, workHandshake, workResumed, workStorm}, httpWorkloads...)
 
 // plan is how much compare measures.
 type plan struct {
 	rounds      int
+	httpRounds  int // bounds those of plain HTTP: WebSockets, wsproxy's trade, get most of the time
 	idleLinks   int
 	sparseLinks int
 	stormLinks  int
-	measure     time.Duration // of each measure; sparse gets at least one interval
+	streams     int           // of events
+	measure     time.Duration // of each measure; sparse gets at least one interval, HTTP half of it
 	warmUp      time.Duration
 	budget      time.Duration // no measure begins that would end after it
 }
 
 func newPlan(quick bool, rounds, links int) plan {
-	p := plan{rounds: 5, idleLinks: 8000, sparseLinks: 4000, stormLinks: 1000, measure: 4 * time.Second, warmUp: time.Second, budget: 19 * time.Minute}
+	p := plan{rounds: 5, httpRounds: 3, idleLinks: 8000, sparseLinks: 4000, stormLinks: 1000, streams: 1000, measure: 4 * time.Second, warmUp: time.Second, budget: 24 * time.Minute}
 	if quick {
-		p = plan{rounds: 2, idleLinks: 1000, sparseLinks: 1000, stormLinks: 300, measure: time.Second, warmUp: 300 * time.Millisecond, budget: 165 * time.Second}
+		p = plan{rounds: 2, httpRounds: 1, idleLinks: 1000, sparseLinks: 1000, stormLinks: 300, streams: 300, measure: time.Second, warmUp: 300 * time.Millisecond, budget: 165 * time.Second}
+	}
+	if rounds > 0 { // asked for
+		p.httpRounds = rounds
 	}
 	fill(&rounds, p.rounds)
 	p.rounds = rounds
@@ -60,6 +69,10 @@ func (p *plan) estimate(c cell) time.Duration {
 		d += time.Duration(p.sparseLinks) * handshake
 	case workStorm:
 		d += time.Duration(p.stormLinks) * 5 * handshake
+	case workEvents:
+		d += time.Duration(p.streams) * handshake
+	case workDownload, workUpload:
+		d += 500 * time.Millisecond // the last bodies
 	}
 	return d
 }
@@ -67,8 +80,11 @@ func (p *plan) estimate(c cell) time.Duration {
 // warmLinks are opened before the memory of the others is measured.
 const warmLinks = 200
 
-// sparseInterval is between two messages of one link.
-const sparseInterval = 2 * time.Second
+// sparseInterval is between two messages of one link, eventInterval between two events of one stream.
+const (
+	sparseInterval = 2 * time.Second
+	eventInterval  = time.Second
+)
 
 // fit shortens the measures, then the rounds, until the whole plan fits its budget.
 func (p *plan) fit(cells []cell, measures func(cell) int) {
@@ -86,11 +102,7 @@ func (p *plan) fit(cells []cell, measures func(cell) int) {
 func (p *plan) total(cells []cell, measures func(cell) int) time.Duration {
 	var t time.Duration
 	for _, c := range cells {
-		rounds := p.rounds
-		if c.workload == workIdle {
-			rounds = min(rounds, memoryRounds)
-		}
-		t += time.Duration(measures(c)*rounds) * p.estimate(c)
+		t += time.Duration(measures(c)*p.roundsOf(c.workload)) * p.estimate(c)
 	}
 	return t
 }
@@ -98,6 +110,9 @@ func (p *plan) total(cells []cell, measures func(cell) int) time.Duration {
 // options of the load for one cell.
 func (p *plan) options(c cell) Options {
 	o := Options{Workload: c.workload, Duration: p.measure, WarmUp: p.warmUp, Insecure: true}
+	if isHTTP(c.workload) {
+		o.Duration = p.measure / 2
+	}
 	switch c.workload {
 	case workIdle:
 		o.Connections = p.idleLinks
@@ -113,12 +128,27 @@ func (p *plan) options(c cell) Options {
 	case workStorm:
 		o.Connections = p.stormLinks
 		o.Duration = 0 // it ends by itself
+	case workEvents:
+		o.Connections = p.streams
+		o.Interval = eventInterval
+		o.Duration = max(o.Duration, eventInterval)
 	}
 	return o
 }
 
 // memoryRounds bounds the rounds of idle: it takes longest and differs least.
 const memoryRounds = 3
+
+// roundsOf is in how many rounds a workload is measured.
+func (p *plan) roundsOf(workload string) int {
+	switch {
+	case workload == workIdle:
+		return min(p.rounds, memoryRounds)
+	case isHTTP(workload):
+		return min(p.rounds, p.httpRounds)
+	}
+	return p.rounds
+}
 
 // step is one measure: who, what, in which round.
 type step struct {
@@ -128,11 +158,11 @@ type step struct {
 }
 
 // interleave orders the measures: in each round, for each cell, every peer once: A B C, A B C.
-func interleave(rounds int, cells []cell, peers []peer) []step {
+func (p *plan) interleave(cells []cell, peers []peer) []step {
 	var steps []step
-	for r := range rounds {
+	for r := range p.rounds {
 		for _, c := range cells {
-			if c.workload == workIdle && r >= memoryRounds {
+			if r >= p.roundsOf(c.workload) {
 				continue
 			}
 			for i := range peers {

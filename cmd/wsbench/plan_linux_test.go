@@ -13,7 +13,7 @@ func TestRoundsAreInterleaved(t *testing.T) {
 	peers := []peer{{name: "A"}, {name: "B", only: []string{workBulk}}, {name: "C"}}
 	cells := []cell{{workEcho, false}, {workBulk, true}}
 	var got []string
-	for _, s := range interleave(2, cells, peers) {
+	for _, s := range (&plan{rounds: 2}).interleave(cells, peers) {
 		got = append(got, fmt.Sprintf("%d%s/%s%s", s.round, s.cell.workload, s.cell.scheme(), peers[s.peer].name))
 	}
 	want := "0echo/wsA 0echo/wsC 0bulk/wssA 0bulk/wssB 0bulk/wssC 1echo/wsA 1echo/wsC 1bulk/wssA 1bulk/wssB 1bulk/wssC"
@@ -27,6 +27,68 @@ func TestCompareResumesOverTLSOnly(t *testing.T) {
 	want := []cell{{workHandshake, false}, {workHandshake, true}, {workResumed, true}}
 	if !slices.Equal(got, want) {
 		t.Errorf("cells %v, want %v", got, want)
+	}
+}
+
+func TestCompareMeasuresHTTP(t *testing.T) {
+	for _, tt := range []struct {
+		opt  compareOptions
+		want []cell
+	}{
+		{compareOptions{only: []string{workEvents, workGet}}, []cell{{workGet, false}, {workGet, true}, {workEvents, false}, {workEvents, true}}},
+		{compareOptions{quick: true, only: []string{workUpload}}, []cell{{workUpload, false}, {workUpload, true}}},
+	} {
+		if got := tt.opt.cells(); !slices.Equal(got, tt.want) {
+			t.Errorf("%+v: cells %v, want %v", tt.opt, got, tt.want)
+		}
+	}
+	for quick, want := range map[bool]int{true: 4, false: 8} {
+		n := 0
+		for _, c := range (&compareOptions{quick: quick}).cells() {
+			if isHTTP(c.workload) {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("quick %t: %d cells of HTTP, want %d", quick, n, want)
+		}
+	}
+	for c, want := range map[cell]string{
+		{workGet, false}: "http", {workGet, true}: "https", {workEcho, false}: "ws", {workEcho, true}: "wss",
+	} {
+		if got := c.scheme(); got != want {
+			t.Errorf("scheme of %v: %s, want %s", c, got, want)
+		}
+	}
+}
+
+func TestReportTellsAboutHTTP(t *testing.T) {
+	opt := compareOptions{only: httpWorkloads}
+	r := newReport(opt)
+	r.ours, r.others = []string{"wsproxy"}, []string{"nginx"}
+	r.begin(newPlan(false, 0, 0), opt.cells())
+	for name, cpu := range map[string]float64{"wsproxy": 30, "nginx": 20} {
+		res := &Result{Proxy: &ProxyResult{MicrosPerMessage: cpu, MillisPerGiB: 10 * cpu}, Latency: &Quantiles{1, 1000, 2000, 3000, 4000, 5000}}
+		for _, c := range opt.cells() {
+			for i, f := range figures[c.workload] {
+				r.put(c, i, name, 0, f.value(res))
+			}
+		}
+	}
+	text := r.markdown()
+	for _, want := range []string{
+		"5 interleaved rounds (get: 3, download: 3, upload: 3, events: 3)",
+		"| get      | http  | CPU per request, µs | 30.00 (30.00…30.00) | 20.00 (20.00…20.00) | 1.50 × nginx  ",
+		"| download | https | CPU per GiB, ms     | 300 (300…300)       | 200 (200…200)       | 1.50 × nginx  ",
+		"| events   | https | max latency, ms     | 5.00 (5.00…5.00)    | 5.00 (5.00…5.00)    | 1.00 × nginx  ",
+		"**get**: 64 connections, on each a GET of 128 bytes when the last is answered, for 2s.",
+		"**download**: 4 connections, answers of 64.00 MiB one after the other, for 2s.",
+		"**upload**: 4 connections, POSTs of 64.00 MiB one after the other, for 2s.",
+		"**events**: 1000 answers of text/event-stream that do not end, a 128-byte event every 1s on each, for 2s.",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("report lacks %q:\n%s", want, text)
+		}
 	}
 }
 

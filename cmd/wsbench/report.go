@@ -67,8 +67,15 @@ func (r *report) put(c cell, figure int, name string, round int, v float64) {
 // roundsText says how many rounds there were, as far as all are alike.
 func (r *report) roundsText() string {
 	text := fmt.Sprintf("%d interleaved rounds", r.plan.rounds)
-	if r.plan.rounds > memoryRounds {
-		text += fmt.Sprintf(" (idle: %d)", memoryRounds)
+	var fewer []string
+	for _, w := range compared {
+		n := r.plan.roundsOf(w)
+		if n < r.plan.rounds && slices.ContainsFunc(r.cells, func(c cell) bool { return c.workload == w }) {
+			fewer = append(fewer, fmt.Sprintf("%s: %d", w, n))
+		}
+	}
+	if len(fewer) > 0 {
+		text += " (" + strings.Join(fewer, ", ") + ")"
 	}
 	if r.left != "" {
 		text += " (left out as time was up: " + r.left + ")"
@@ -183,7 +190,7 @@ func (r *report) markdown() string {
 			p("  - %s: %s.", f.name, f.leavesOut)
 		}
 	}
-	p("\nClient, backend and proxy share the machine's cores, all over loopback; every echo was compared with what was sent.")
+	p("\nClient, backend and proxy share the machine's cores, all over loopback; every echo, answer and event was checked byte for byte.")
 	p("CPU is read from `/proc/PID/task/*/schedstat` over the proxy's whole process tree. No access logs, no HTTP/2, no compression.")
 	return b.String()
 }
@@ -200,6 +207,14 @@ func workloadText(o *Options) string {
 		return fmt.Sprintf("%d links at a time are opened and closed again, for %v.", o.Connections, o.Duration)
 	case workStorm:
 		return fmt.Sprintf("%d links are reset and come back at once, %d times.", o.Connections, o.Storms)
+	case workGet:
+		return fmt.Sprintf("%d connections, on each a GET of %d bytes when the last is answered, for %v.", o.Connections, o.Size, o.Duration)
+	case workDownload:
+		return fmt.Sprintf("%d connections, answers of %s one after the other, for %v.", o.Connections, humanBytes(float64(o.Size)), o.Duration)
+	case workUpload:
+		return fmt.Sprintf("%d connections, POSTs of %s one after the other, for %v.", o.Connections, humanBytes(float64(o.Size)), o.Duration)
+	case workEvents:
+		return fmt.Sprintf("%d answers of text/event-stream that do not end, a %d-byte event every %v on each, for %v.", o.Connections, o.Size, o.Interval, o.Duration)
 	}
 	return fmt.Sprintf("%d links, %d-byte messages, %d in flight on each, for %v.", o.Connections, o.Size, o.InFlight, o.Duration)
 }

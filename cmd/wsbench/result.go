@@ -36,9 +36,11 @@ type Result struct {
 	// Resumed is the share of Handshakes that went on with an earlier TLS session; nil unless the workload is resumed.
 	Resumed *float64 `json:"resumed_share,omitempty"`
 	// MessagesBefore is how many messages idle exchanged on each link before it measured.
-	MessagesBefore int   `json:"messages_per_link_before,omitempty"`
-	Messages       int64 `json:"messages"`
-	// Bytes counts the payload of each echoed message twice: there and back.
+	MessagesBefore int `json:"messages_per_link_before,omitempty"`
+	// Messages counts requests with get, download and upload, events with events.
+	Messages int64 `json:"messages"`
+	// Bytes counts the payload of each echoed message twice, there and back, the bodies of HTTP and events once. Those
+	// of bodies count that were moved in the measured seconds, whether the whole body was or not.
 	Bytes             int64   `json:"bytes"`
 	MessagesPerSecond float64 `json:"messages_per_second"`
 	BytesPerSecond    float64 `json:"bytes_per_second"`
@@ -127,7 +129,12 @@ func (r *Result) print(w io.Writer) {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-22s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	row("workload", "%s of %d-byte messages to %s", r.Workload, r.Size, r.URL)
+	unit := unitOf(r.Workload)
+	what := "%d-byte " + unit + "s"
+	if isHTTP(r.Workload) {
+		what = "%d bytes each"
+	}
+	row("workload", "%s of "+what+" to %s", r.Workload, r.Size, r.URL)
 	if r.MessagesBefore > 0 {
 		row("", "%d messages went there and back on each link before the measure", r.MessagesBefore)
 	}
@@ -148,10 +155,16 @@ func (r *Result) print(w io.Writer) {
 	if r.Resumed != nil {
 		row("", "%.1f%% of them resumed a TLS session", 100**r.Resumed)
 	}
-	row("messages", "%d, %.0f/s", r.Messages, r.MessagesPerSecond)
-	row("payload", "%s both ways, %s/s", humanBytes(float64(r.Bytes)), humanBytes(r.BytesPerSecond))
-	how := "message latency"
-	if r.RatePerLink > 0 {
+	row(unit+"s", "%d, %.0f/s", r.Messages, r.MessagesPerSecond)
+	ways, how := " both ways", unit+" latency"
+	if isHTTP(r.Workload) {
+		ways = ""
+	}
+	row("payload", "%s%s, %s/s", humanBytes(float64(r.Bytes)), ways, humanBytes(r.BytesPerSecond))
+	switch {
+	case r.Workload == workEvents:
+		how = "latency from write"
+	case r.RatePerLink > 0:
 		how = "latency from due time"
 	}
 	r.Latency.print(row, how)
@@ -178,9 +191,9 @@ func (r *Result) print(w io.Writer) {
 		}
 		row("  CPU", "%.3f s, %.1f%% of one core", p.CPUSeconds, 100*ratio(p.CPUSeconds, r.Seconds))
 		if r.Messages > 0 {
-			row("", "%.2f µs per message", p.MicrosPerMessage)
+			row("", "%.2f µs per %s", p.MicrosPerMessage, unit)
 		}
-		if r.Messages > 0 && r.Size >= 4096 {
+		if r.Bytes > 0 && r.Size >= 4096 {
 			row("", "%.0f ms per GiB", p.MillisPerGiB)
 		}
 		if r.Handshakes > 0 {
@@ -205,6 +218,17 @@ func (r *Result) print(w io.Writer) {
 	if total > len(r.Details) && len(r.Details) == maxDetails {
 		row("", "… the first %d in words", maxDetails)
 	}
+}
+
+// unitOf is what a workload counts.
+func unitOf(workload string) string {
+	switch {
+	case workload == workEvents:
+		return "event"
+	case isHTTP(workload):
+		return "request"
+	}
+	return "message"
 }
 
 func (q *Quantiles) print(row func(name, format string, args ...any), name string) {

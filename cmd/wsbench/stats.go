@@ -14,8 +14,8 @@ type stats struct {
 	made, failed int // connections
 	resumed      int // of those made, with a TLS session of an earlier one
 	failures     map[string]int
-	messages     int64 // echoed, each as it should be
-	bytes        int64 // payload relayed: each echoed message counts there and back
+	messages     int64 // echoed, answers and events, each as it should be
+	bytes        int64 // payload relayed: each echoed message counts there and back, a body and an event once
 	faults       map[faultKind]int
 	details      []string
 
@@ -56,10 +56,9 @@ func (s *stats) fail(what string, err error) {
 	s.failures[what+": "+err.Error()]++
 }
 
-// echoed counts a right echo of size bytes that was due to be sent at due.
-func (s *stats) echoed(due, now int64, size int) {
+// received counts an echo, answer or event that is right and was due to be sent at due.
+func (s *stats) received(due, now int64) {
 	s.messages++
-	s.bytes += 2 * int64(size)
 	if due >= s.from {
 		_ = s.latency.RecordValue(max(1, min(now-due, int64(time.Hour))))
 	}

@@ -2,14 +2,16 @@ package main
 
 // What a timer does when it is due.
 const (
-	timerSend = iota // one more message of the link is due
-	timerRead        // the link holds decrypted bytes
-	timerDial        // the link is to be dialled again
+	timerSend  = iota // one more message of the link is due
+	timerRead         // the link holds decrypted bytes
+	timerDial         // the link is to be dialled again
+	timerEvent        // the backend is to write an event
 )
 
-// timer is something due on one link; it is void if the link's generation has moved on.
+// timer is something due on one link, or on one connection of the backend; it is void if the generation there has moved
+// on.
 type timer struct {
-	at        int64 // nanoseconds of the run
+	at        int64 // nanoseconds of the run; of monotonic in the backend
 	slot, gen int32
 	what      int
 }

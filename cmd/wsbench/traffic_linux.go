@@ -12,7 +12,6 @@ import (
 
 // send writes bytes of one link, sealed if it is TLS, and watches for room if the kernel takes only a part.
 func (l *loadLoop) send(k *link, p []byte) {
-	waited := len(k.pending) > 0
 	if k.tls != nil {
 		// Records are gathered so that one message is one system call.
 		sealed := l.sealed[:0]
@@ -26,16 +25,33 @@ func (l *loadLoop) send(k *link, p []byte) {
 		p = sealed
 	}
 	k.rawWrite(p)
-	if k.broken != nil || (len(k.pending) > 0) == waited {
-		if k.broken != nil { // the event for it has come or comes once: do not rely on it
-			l.timers.push(timer{at: l.now(), slot: k.slot, gen: k.gen, what: timerRead})
-		}
+	if k.broken != nil {
+		l.writeFailed(k, k.broken)
 		return
 	}
-	l.poll.modify(k.fd, unix.EPOLLIN|unix.EPOLLOUT, k.slot, k.gen)
+	l.watch(k)
 }
 
-// opened follows a valid 101.
+// writeFailed lets the read side report what a write failed with.
+func (l *loadLoop) writeFailed(k *link, err error) {
+	k.broken = err
+	// The event for it has come or comes once: do not rely on it.
+	l.timers.push(timer{at: l.now(), slot: k.slot, gen: k.gen, what: timerRead})
+}
+
+// watch waits for what a link needs: for bytes to read, and for room if there is more to send.
+func (l *loadLoop) watch(k *link) {
+	events := uint32(unix.EPOLLIN)
+	if k.unsent() {
+		events |= unix.EPOLLOUT
+	}
+	if events != k.watched {
+		l.poll.modify(k.fd, events, k.slot, k.gen)
+		k.watched = events
+	}
+}
+
+// opened follows a valid 101; with HTTP it follows as soon as TCP and TLS stand.
 func (l *loadLoop) opened(k *link) {
 	now := l.now()
 	k.state, k.since = linkOpen, now
@@ -79,6 +95,10 @@ func (l *loadLoop) pump(k *link) {
 		k.stamps[seq%uint64(len(k.stamps))] = stamp{due, now}
 		k.check.sent++
 		l.outstanding++
+		if k.exchange != nil {
+			l.ask(k, seq)
+			continue
+		}
 		key := l.rng.Uint32()
 		p := appendHeader(l.frame[:0], true, opBinary, uint64(l.opt.Size), true, key)
 		at := len(p)
@@ -100,7 +120,8 @@ func (l *loadLoop) echoed(k *link) {
 		if now-st.sent > int64(l.opt.Timeout) {
 			l.stats.fault(fault{faultLate, 1, lateText(c.id, c.want-1, now-st.sent)})
 		}
-		l.stats.echoed(st.due, now, l.opt.Size)
+		l.stats.received(st.due, now)
+		l.stats.bytes += 2 * int64(l.opt.Size)
 	}
 	l.pump(k)
 }
@@ -167,7 +188,7 @@ func (l *loadLoop) endedEarly(k *link, how string, code int) {
 	}
 	l.stats.fault(fault{faultEnded, 1, text})
 	if n := k.outstanding(); n > 0 {
-		l.stats.fault(fault{faultMissing, n, fmt.Sprintf("link %d: messages from %d on missing: the link ended", k.check.id, k.check.want)})
+		l.stats.fault(fault{faultMissing, n, fmt.Sprintf("link %d: %s from %d on missing: the link ended", k.check.id, k.unit(), k.check.want)})
 	}
 }
 

@@ -24,7 +24,7 @@ func runLoad(ctx context.Context, opt Options, prog *progress) (*Result, error) 
 	if err := opt.fits(raiseDescriptorLimit()); err != nil {
 		return nil, err
 	}
-	t, err := parseTarget(opt.URL)
+	t, err := parseTarget(opt.URL, opt.Workload)
 	if err != nil {
 		return nil, err
 	}
@@ -37,8 +37,11 @@ func runLoad(ctx context.Context, opt Options, prog *progress) (*Result, error) 
 	}
 	l := &loadLoop{
 		opt: opt, target: t, ctx: ctx, epoch: time.Now(), poll: poll, prog: prog,
-		msgs: newMessages(opt.Size, rand.Uint64()), rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		clock: monotonic(), run: rand.Uint32(), rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		in: make([]byte, readBuffer), dialer: newDialer(ctx, &opt, &t), stats: newStats(),
+	}
+	if !isHTTP(opt.Workload) {
+		l.msgs = newMessages(opt.Size, rand.Uint64())
 	}
 	defer l.close()
 	defer prog.clear()
@@ -57,6 +60,8 @@ func runLoad(ctx context.Context, opt Options, prog *progress) (*Result, error) 
 		err = l.storm(m)
 	case workDrain:
 		err = l.drain(m)
+	case workEvents:
+		err = l.events(m)
 	default:
 		err = l.traffic(m)
 	}
@@ -69,7 +74,11 @@ func runLoad(ctx context.Context, opt Options, prog *progress) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	return m.finish(), nil
+	res := m.finish()
+	if isHTTP(opt.Workload) && res.Bytes == 0 && !res.faulty() {
+		return nil, fmt.Errorf("nothing came in the %.2f s of the measure", res.Seconds)
+	}
+	return res, nil
 }
 
 // add makes n links, down yet.
@@ -111,11 +120,18 @@ func (l *loadLoop) openAll(links []*link) error {
 // answerAll waits until nothing is due or unanswered. What is late is counted by the sweep.
 func (l *loadLoop) answerAll() {
 	limit := l.opt.Timeout + time.Duration(l.owed)*time.Second
+	if isHTTP(l.opt.Workload) {
+		limit += time.Duration(l.opt.Size/slowestBody*l.outstanding) * time.Second
+	}
 	l.until(limit, func() bool { return l.outstanding == 0 && l.owed == 0 })
 }
 
-// closeAll closes every link with a Close handshake and counts those that are not answered.
+// closeAll closes every link, WebSockets with a Close handshake, and counts those that are not answered.
 func (l *loadLoop) closeAll() {
+	if isHTTP(l.opt.Workload) {
+		l.leaveAll()
+		return
+	}
 	for _, k := range l.links {
 		l.closeLink(k)
 	}
@@ -159,13 +175,15 @@ func (l *loadLoop) idle(m *measure) error {
 	return nil
 }
 
-// traffic is echo, sparse and bulk: messages on open links, paced or as fast as they are answered.
+// traffic is echo, sparse and bulk, get, download and upload: messages or requests on open links, paced or as fast as
+// they are answered.
 func (l *loadLoop) traffic(m *measure) error {
 	links := l.add(l.opt.Connections)
 	if err := l.openAll(links); err != nil {
 		return err
 	}
 	l.startTraffic(links)
+	l.onOpen = l.pace // an HTTP server may end a connection behind an answer
 	l.wait(l.opt.WarmUp)
 	m.begin()
 	l.wait(l.opt.Duration)
@@ -192,6 +210,14 @@ func (l *loadLoop) startTraffic(links []*link) {
 			continue
 		}
 		k.due = now + int64(l.opt.Interval)*int64(at)/int64(len(links))
+		l.timers.push(timer{at: k.due, slot: k.slot, gen: k.gen, what: timerSend})
+	}
+}
+
+// pace lets messages fall due on a link that was opened anew while they do on the others.
+func (l *loadLoop) pace(k *link) {
+	if l.paced {
+		k.due = l.now()
 		l.timers.push(timer{at: k.due, slot: k.slot, gen: k.gen, what: timerSend})
 	}
 }
