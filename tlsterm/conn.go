@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -19,45 +19,60 @@ var ErrDetached = errors.New("connection detached")
 type Conn interface {
 	net.Conn
 
+	// Handshake reads what stands before the first request: a PROXY protocol header if the connection
+	// has to begin with one, and on a TLS connection the handshake. Without a call the first Read does
+	// what is to be done on a plain one. A connection on which that fails is closed. Once it is over,
+	// Handshake only gives again what it came to. Call it on the goroutine that serves the connection.
+	Handshake() error
+
+	// Client is the client as a PROXY protocol header names it, else the remote address, and Destination
+	// the address that it connected to, else the local address; IPv4 is never mapped into IPv6. They
+	// are valid once Handshake is over or the first byte has been read. RemoteAddr and LocalAddr
+	// are the socket's all the same.
+	Client() netip.AddrPort
+	Destination() netip.AddrPort
+
+	// Port is Destination's, but the listener's where no PROXY protocol header tells another: that is known
+	// without asking the system.
+	Port() uint16
+
 	// Detach takes the connection away from fasthttp: from now on Read answers ErrDetached and
 	// Close does nothing. The caller owns what is returned, a *sock.Conn, a *net.TCPConn, a *TLSConn or
 	// a *tls.Conn; bytes that fasthttp has read already are still in its buffer.
 	Detach() net.Conn
-
-	// Silent reports whether the client has sent nothing yet, behind a TLS handshake.
-	Silent() bool
-
-	// OnClose has f called once when the connection is closed, unless it is detached before: fasthttp
-	// closes a connection that it was to hand over when it cannot send what stands before. Call it on
-	// the goroutine that serves the connection.
-	OnClose(f func())
 
 	// Linger makes Close end the sending half only and wait, for a short time, until the client has
 	// stopped sending. A connection closed with bytes unread is reset, and with it goes an answer that
 	// the client has not read yet (RFC 9112 §9.6).
 	Linger()
 
-	// CloseWrite ends what goes to the client, who may still send.
-	CloseWrite() error
-
 	// NetConn is the TCP connection below, as package sock asks for it.
 	NetConn() net.Conn
 
 	// Gone reports whether the client has closed or reset the connection, where the system can tell.
 	Gone() bool
+
+	// CanWait reports whether OnReadable would work: the connection lives in a loop, and what has been
+	// read from it has been read here, too.
+	CanWait() bool
+
+	// OnReadable has f called once when there is something to read, as sock.Conn's does, and reports
+	// false when it cannot. Nobody may read until then.
+	OnReadable(f func()) bool
 }
 
 // lingerTimeout bounds the wait of a Close that lingers.
 const lingerTimeout = 2 * time.Second
 
-// conn is what a plain and a TLS connection have in common. A plain one must not have the methods
-// by which fasthttp tells TLS, so there are two types around it.
+// conn is what a plain and a TLS connection have in common.
 type conn struct {
 	halfCloser
 	detached atomic.Bool
 	heard    atomic.Bool
 	lingers  atomic.Bool
-	onClose  atomic.Pointer[func()]
+	told     atomic.Pointer[endpoints] // nil without a PROXY protocol header that tells any
+	port     uint16                    // the listener's
+	due      bool                      // that header is; owned by the goroutine that serves
 }
 
 // halfCloser is what a *sock.Conn, a *net.TCPConn, a *TLSConn and a *tls.Conn have in common.
@@ -66,19 +81,56 @@ type halfCloser interface {
 	CloseWrite() error
 }
 
+// readHeader reads the PROXY protocol header from the connection below if one is due, and says whether
+// anything of it has come.
+func (c *conn) readHeader(tcp net.Conn) (heard bool, err error) {
+	if !c.due {
+		return false, nil
+	}
+	c.due = false
+	told, heard, err := readProxyHeader(tcp)
+	c.told.Store(told)
+	return heard, err
+}
+
+func (c *conn) Client() netip.AddrPort {
+	if told := c.told.Load(); told != nil {
+		return told.client
+	}
+	return addrPort(c.RemoteAddr())
+}
+
+func (c *conn) Destination() netip.AddrPort {
+	if told := c.told.Load(); told != nil {
+		return told.destination
+	}
+	return addrPort(c.LocalAddr())
+}
+
+func (c *conn) Port() uint16 {
+	if told := c.told.Load(); told != nil {
+		return told.destination.Port()
+	}
+	return c.port
+}
+
 func (c *conn) Detach() net.Conn {
-	c.onClose.Store(nil)
 	c.detached.Store(true)
 	return c.halfCloser
 }
 
-func (c *conn) Silent() bool { return !c.heard.Load() }
-
-func (c *conn) OnClose(f func()) { c.onClose.Store(&f) }
-
 func (c *conn) Linger() { c.lingers.Store(true) }
 
 func (c *conn) Gone() bool { return sock.Gone(c.halfCloser) }
+
+func (c *conn) CanWait() bool {
+	if over, ok := c.halfCloser.(*TLSConn); ok && over.holds() {
+		return false
+	}
+	return sock.HomeOf(c.halfCloser) != nil
+}
+
+func (c *conn) OnReadable(f func()) bool { return sock.OnReadable(c.halfCloser, f) }
 
 func (c *conn) Read(p []byte) (int, error) {
 	if c.detached.Load() {
@@ -95,9 +147,6 @@ func (c *conn) Close() error {
 	if c.detached.Load() {
 		return nil
 	}
-	if f := c.onClose.Swap(nil); f != nil {
-		(*f)()
-	}
 	if c.lingers.Swap(false) {
 		linger(c.halfCloser)
 	}
@@ -112,47 +161,26 @@ func linger(conn halfCloser) {
 	}
 }
 
-// ReadFrom writes what each read brings at once. Without it fasthttp holds a body of known length
-// back until its buffer is full or the body ends.
-func (c *conn) ReadFrom(r io.Reader) (n int64, err error) {
-	buf := bodyBuffers.Get().(*[]byte)
-	defer bodyBuffers.Put(buf)
-	for {
-		size, readErr := r.Read(*buf)
-		if size > 0 {
-			written, err := c.Write((*buf)[:size])
-			n += int64(written)
-			if err != nil {
-				return n, err
-			}
-		}
-		if readErr == io.EOF {
-			return n, nil
-		}
-		if readErr != nil {
-			return n, readErr
-		}
-	}
-}
-
-var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
-
-// secureConn carries wss and https. fasthttp calls Handshake on the worker that will serve the
-// first request.
+// secureConn carries wss and https.
 type secureConn struct {
 	conn
 	shaking *shakingConn // below TLS
 	shake   func() (tls.ConnectionState, error)
 	state   tls.ConnectionState
+
+	// What Handshake came to, once it has begun.
+	begun bool
+	err   error
 }
 
 // secureConn makes one of a connection: of the record layer, or of crypto/tls.
 func (l *Listener) secureConn(inner net.Conn) *secureConn {
 	shaking := &shakingConn{halfCloser: inner.(halfCloser), listener: l}
 	c := &secureConn{shaking: shaking}
+	shaking.owner, c.due, c.port = &c.conn, l.proxied(inner), l.port
 	if l.taken != nil {
 		over := &TLSConn{tcp: shaking.halfCloser}
-		c.conn = conn{halfCloser: over}
+		c.halfCloser = over
 		c.shake = func() (tls.ConnectionState, error) {
 			state, err := over.accept(shaking, l.taken)
 			return state.tls(), err
@@ -160,7 +188,7 @@ func (l *Listener) secureConn(inner net.Conn) *secureConn {
 		return c
 	}
 	over := tls.Server(shaking, l.tls)
-	c.conn = conn{halfCloser: over}
+	c.halfCloser = over
 	c.shake = func() (tls.ConnectionState, error) {
 		err := over.Handshake()
 		return over.ConnectionState(), err
@@ -173,8 +201,22 @@ func (c *secureConn) NetConn() net.Conn { return c.shaking.halfCloser }
 // Handshake shakes hands under the listener's deadline and budget. A connection on which that fails
 // is closed, counted and logged at debug level; what the internet sends to port 443 is not news.
 func (c *secureConn) Handshake() error {
+	if !c.begun {
+		c.begun = true
+		c.err = c.handshake()
+	}
+	return c.err
+}
+
+func (c *secureConn) handshake() (err error) {
 	c.shaking.begin()
-	state, err := c.shake()
+	var state tls.ConnectionState
+	heard, err := c.readHeader(c.shaking.halfCloser)
+	if err == nil {
+		state, err = c.shake()
+	} else {
+		c.shaking.heard = heard
+	}
 	if err = c.shaking.end(err, &state); err != nil {
 		if isPlainHTTP(err) {
 			answerPlain(c.shaking.halfCloser)
@@ -186,7 +228,7 @@ func (c *secureConn) Handshake() error {
 	return c.shaking.SetDeadline(time.Time{})
 }
 
-// ConnectionState makes fasthttp take the connection for TLS.
+// ConnectionState is what the handshake has come to.
 func (c *secureConn) ConnectionState() tls.ConnectionState { return c.state }
 
 // answerPlain tells a client that sent plain HTTP to a TLS port what it did.

@@ -1,7 +1,6 @@
 package tlsterm
 
 import (
-	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -63,8 +62,6 @@ func both(t *testing.T, test func(t *testing.T, server Conn, client net.Conn)) {
 
 func TestDetach(t *testing.T) {
 	both(t, func(t *testing.T, server Conn, client net.Conn) {
-		closed := false
-		server.OnClose(func() { closed = true })
 		server.Linger()
 		inner := server.Detach()
 		defer inner.Close()
@@ -74,8 +71,8 @@ func TestDetach(t *testing.T) {
 		if n, err := server.Read(make([]byte, 5)); n != 0 || !errors.Is(err, ErrDetached) {
 			t.Errorf("Read = %d, %v, want ErrDetached", n, err)
 		}
-		if err := server.Close(); err != nil || closed {
-			t.Errorf("Close = %v, OnClose called %v, want nothing to happen", err, closed)
+		if err := server.Close(); err != nil {
+			t.Errorf("Close = %v, want nothing to happen", err)
 		}
 		b := make([]byte, 5)
 		if _, err := io.ReadFull(inner, b); err != nil || string(b) != "hello" {
@@ -85,34 +82,6 @@ func TestDetach(t *testing.T) {
 		case *net.TCPConn, *TLSConn, *tls.Conn:
 		default:
 			t.Errorf("Detach = %T", inner)
-		}
-	})
-}
-
-func TestOnCloseIsCalledOnce(t *testing.T) {
-	server, _ := accepted(t, nil)
-	n := 0
-	server.OnClose(func() { n++ })
-	server.Close()
-	server.Close()
-	if n != 1 {
-		t.Errorf("OnClose called %d times, want once", n)
-	}
-}
-
-func TestSilent(t *testing.T) {
-	both(t, func(t *testing.T, server Conn, client net.Conn) {
-		if !server.Silent() {
-			t.Error("Silent = false before a byte was sent")
-		}
-		if _, err := io.WriteString(client, "x"); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := server.Read(make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
-		if server.Silent() {
-			t.Error("Silent = true of a client that was heard")
 		}
 	})
 }
@@ -171,53 +140,6 @@ func TestLingerEndsTheSendingHalfAtOnce(t *testing.T) {
 	}
 }
 
-// ReadFrom must not wait for more than one read brings.
-func TestReadFromWritesPerRead(t *testing.T) {
-	both(t, func(t *testing.T, server Conn, client net.Conn) {
-		r, w := io.Pipe()
-		copied := make(chan error, 1)
-		go func() {
-			n, err := server.(io.ReaderFrom).ReadFrom(r)
-			if err == nil && n != 6 {
-				err = errors.New("not six bytes")
-			}
-			copied <- err
-		}()
-		for _, piece := range []string{"one", "two"} {
-			if _, err := io.WriteString(w, piece); err != nil {
-				t.Fatal(err)
-			}
-			b := make([]byte, 3)
-			if _, err := io.ReadFull(client, b); err != nil || string(b) != piece {
-				t.Errorf("read %q, %v, want %q before the next is sent", b, err, piece)
-			}
-		}
-		w.Close()
-		if err := <-copied; err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestReadFromReportsErrors(t *testing.T) {
-	server, _ := accepted(t, nil)
-	broken := errors.New("broken")
-	readFrom := server.(io.ReaderFrom).ReadFrom
-	n, err := readFrom(io.MultiReader(strings.NewReader("abc"), &failing{broken}))
-	if n != 3 || !errors.Is(err, broken) {
-		t.Errorf("ReadFrom = %d, %v, want 3, %v", n, err, broken)
-	}
-	server.Close()
-	if _, err := readFrom(bytes.NewReader([]byte("abc"))); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("ReadFrom on a closed connection: %v, want %v", err, net.ErrClosed)
-	}
-}
-
-type failing struct{ err error }
-
-func (f *failing) Read([]byte) (int, error) { return 0, f.err }
-
-// fasthttp knows TLS by these methods.
 func TestOnlyTLSLooksLikeTLS(t *testing.T) {
 	plain, _ := accepted(t, nil)
 	if _, ok := plain.(interface{ ConnectionState() tls.ConnectionState }); ok {

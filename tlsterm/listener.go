@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -51,7 +52,14 @@ type Config struct {
 	// each day.
 	TicketKeys string
 
-	// HandshakeTimeout is how long a TLS handshake may take. Zero means ten seconds.
+	// Proxied says from which addresses connections begin with a PROXY protocol header, of version 1 or
+	// 2, before TLS where there is some; IPv4 addresses are as such, and none has a zone. A connection
+	// without one is closed. A header from elsewhere is malformed HTTP or TLS. Nil means from none. It
+	// is called by Accept and must not block.
+	Proxied func(netip.Addr) bool
+
+	// HandshakeTimeout is how long a PROXY protocol header and a TLS handshake may take together. Zero
+	// means ten seconds.
 	HandshakeTimeout time.Duration
 
 	// Home gives for each connection where it is to live until it is a link's. Nil stands for nowhere.
@@ -78,7 +86,8 @@ const defaultHandshakeTimeout = 10 * time.Second
 // Listener accepts connections for fasthttp, each of them a Conn.
 type Listener struct {
 	net.Listener
-	cfg Config
+	cfg  Config
+	port uint16
 
 	// tls begins every handshake and owns the ticket keys; settings is what goes on with it once the
 	// ClientHello is there, challenges if that is an ACME server's. All are nil on a plain listener.
@@ -127,6 +136,7 @@ func Listen(address string, cfg Config) (*Listener, error) {
 	if l.Listener, err = sock.Listen(address, cfg.Home); err != nil {
 		return nil, err
 	}
+	l.port = addrPort(l.Addr()).Port()
 	return l, nil
 }
 
@@ -201,9 +211,14 @@ func (l *Listener) Close() error {
 
 func (l *Listener) wrap(inner net.Conn) net.Conn {
 	if l.tls == nil {
-		return &plainConn{conn: conn{halfCloser: inner.(halfCloser)}, listener: l}
+		return &plainConn{conn: conn{halfCloser: inner.(halfCloser), due: l.proxied(inner), port: l.port}, listener: l}
 	}
 	return l.secureConn(inner)
+}
+
+// proxied reports whether a connection has to begin with a PROXY protocol header.
+func (l *Listener) proxied(inner net.Conn) bool {
+	return l.cfg.Proxied != nil && l.cfg.Proxied(addrPort(inner.RemoteAddr()).Addr().WithZone(""))
 }
 
 // passes reports whether an error of accept is one that says nothing of the listener (accept(2)):

@@ -91,14 +91,18 @@ func (l *Listener) reloadCertsLocked(r *Reloaded) {
 		all[i], changed = again, true
 		r.Changed = append(r.Changed, one.pair.Cert)
 		delete(l.files.warned, one.pair.Cert)
-		leaf := again.cert.Leaf
-		l.cfg.Log.Info("reloaded certificate", "listener", l.Addr().String(), "file", one.pair.Cert,
-			"names", names(leaf), "not_after", leaf.NotAfter.UTC())
 	}
-	if changed {
-		l.certs.Store(newCerts(all))
-		l.warnExpiringLocked(time.Now())
+	if !changed {
+		return
 	}
+	l.certs.Store(newCerts(all))
+	for i, one := range all {
+		if one.sum != old.all[i].sum {
+			l.cfg.Log.Info("reloaded certificate", "listener", l.Addr().String(), "file", one.pair.Cert,
+				"names", names(one.cert.Leaf), "not_after", one.cert.Leaf.NotAfter.UTC())
+		}
+	}
+	l.warnExpiringLocked(time.Now())
 }
 
 // reloadFileLocked reads a file and has it used when it is not what sum stands for.

@@ -31,6 +31,7 @@ var (
 type shakingConn struct {
 	halfCloser // the connection: a *sock.Conn or a *net.TCPConn
 	listener   *Listener
+	owner      *conn // of the connection, knows who the client is
 
 	deadline time.Time // of the handshake
 	heard    bool      // the client has sent something
@@ -135,7 +136,7 @@ func (c *shakingConn) end(err error, state *tls.ConnectionState) error {
 		result = ResultSilent
 	}
 	l.counts.ended(result)
-	l.cfg.Log.Debug("tls handshake", "client", c.RemoteAddr().String(), "reason", string(result), "err", err)
+	l.cfg.Log.Debug("tls handshake", "client", c.owner.Client().String(), "reason", string(result), "err", err)
 	return err
 }
 

@@ -38,6 +38,10 @@ const (
 	// ResultTLSOnPlain is TLS on a plain port.
 	ResultTLSOnPlain Result = "tls_on_plain"
 
+	// ResultProxyHeader is a connection that had to begin with a PROXY protocol header and began with
+	// something else.
+	ResultProxyHeader Result = "proxy_header"
+
 	// ResultVersion is a client that offers no version of TLS that is spoken.
 	ResultVersion Result = "version"
 
@@ -64,7 +68,8 @@ const (
 
 var results = [...]Result{
 	ResultOK, ResultChallenge, ResultSilent, ResultTimeout, ResultGone, ResultBusy, ResultHTTP, ResultTLSOnPlain,
-	ResultVersion, ResultSuite, ResultProtocol, ResultClientCert, ResultNoCert, ResultAlert, ResultMalformed,
+	ResultProxyHeader, ResultVersion, ResultSuite, ResultProtocol, ResultClientCert, ResultNoCert, ResultAlert,
+	ResultMalformed,
 }
 
 // Stats is what a listener has counted since its start, and what it has at the moment.
@@ -161,8 +166,10 @@ func resultOf(err error) Result {
 	switch {
 	case errors.Is(err, errBusy):
 		return ResultBusy
-	case errors.Is(err, errGone):
+	case errors.Is(err, errGone), errors.Is(err, net.ErrClosed): // the latter by a shutdown of ours
 		return ResultGone
+	case errors.Is(err, errProxyHeader):
+		return ResultProxyHeader
 	case errors.Is(err, errNoCert):
 		return ResultNoCert
 	case errors.As(err, &verification):

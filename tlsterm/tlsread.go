@@ -119,6 +119,19 @@ func (c *TLSConn) Idle() bool {
 	}
 }
 
+// OnReadable has f called as that of sock.Conn does. It reports false when it cannot, or when something
+// has been read of the connection below that nobody has read here: nothing more may come then.
+func (c *TLSConn) OnReadable(f func()) bool {
+	return !c.holds() && sock.OnReadable(c.tcp, f)
+}
+
+// holds reports whether something has been read from the connection below that nobody has read here.
+func (c *TLSConn) holds() bool {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	return len(c.plain.bytes()) > 0 || len(c.raw.bytes()) > 0
+}
+
 // trying reads a connection without waiting.
 type trying struct{ conn net.Conn }
 

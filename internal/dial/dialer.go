@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"wsproxy/internal/sock"
@@ -41,29 +42,46 @@ func New(cfg Config) *Dialer {
 	return &Dialer{sock: sock.Dialer{Resolver: cfg.Resolver}, tls: cfg.TLS}
 }
 
-// Dial connects to a backend, shakes hands where it has TLS, and sends first, if that is not empty, all
-// within timeout; zero means five seconds. The caller owns the connection: one of sock's, which lives at
-// home unless that is nil, or a *tlsterm.TLSConn over one. The error wraps one of routing's.
-func (d *Dialer) Dial(home sock.Home, b *routing.Backend, timeout time.Duration, first []byte) (net.Conn, error) {
-	if timeout <= 0 {
-		timeout = defaultTimeout
-	}
-	if b.TLS == nil {
-		conn, err := d.sock.DialAt(home, b.Addr, timeout, first)
-		if err != nil {
-			return nil, failure(b, routing.ErrDial, err)
-		}
-		return conn, nil
-	}
-	return d.dialTLS(home, b, time.Now().Add(timeout), first)
+// Request is how one connection to a backend is to be made. The zero value is a good one.
+type Request struct {
+	// Home is where the connection below any TLS lives. Nil stands for nowhere.
+	Home sock.Home
+
+	// Timeout bounds all that Dial does. Zero means five seconds.
+	Timeout time.Duration
+
+	// Preface is sent before anything else, and before TLS: a PROXY protocol header. First is the first
+	// data behind it. Both are read only until Dial returns.
+	Preface, First []byte
 }
 
-func (d *Dialer) dialTLS(home sock.Home, b *routing.Backend, deadline time.Time, first []byte) (net.Conn, error) {
+// Dial connects to a backend, shakes hands where it has TLS, and sends what the request has to send. The
+// caller owns the connection: one of sock's, or a *tlsterm.TLSConn over one. The error wraps one of
+// routing's.
+func (d *Dialer) Dial(b *routing.Backend, r Request) (net.Conn, error) {
+	if r.Timeout <= 0 {
+		r.Timeout = defaultTimeout
+	}
+	if b.TLS != nil {
+		return d.dialTLS(b, r, time.Now().Add(r.Timeout))
+	}
+	first := r.First
+	if len(r.Preface) > 0 {
+		first = slices.Concat(r.Preface, r.First)
+	}
+	conn, err := d.sock.DialAt(r.Home, b.Addr, r.Timeout, first)
+	if err != nil {
+		return nil, failure(b, routing.ErrDial, err)
+	}
+	return conn, nil
+}
+
+func (d *Dialer) dialTLS(b *routing.Backend, r Request, deadline time.Time) (net.Conn, error) {
 	cfg := d.tls[b]
 	if cfg == nil {
 		return nil, failure(b, routing.ErrTLS, errors.New("nothing to shake hands with"))
 	}
-	below, err := d.sock.DialAt(home, b.Addr, time.Until(deadline), nil)
+	below, err := d.sock.DialAt(r.Home, b.Addr, time.Until(deadline), r.Preface)
 	if err != nil {
 		return nil, failure(b, routing.ErrDial, err)
 	}
@@ -71,9 +89,9 @@ func (d *Dialer) dialTLS(home sock.Home, b *routing.Backend, deadline time.Time,
 	if err != nil {
 		return nil, failure(b, routing.ErrTLS, err)
 	}
-	if len(first) > 0 {
+	if len(r.First) > 0 {
 		_ = conn.SetWriteDeadline(deadline)
-		if _, err = conn.Write(first); err == nil {
+		if _, err = conn.Write(r.First); err == nil {
 			err = conn.SetWriteDeadline(time.Time{})
 		}
 		if err != nil {

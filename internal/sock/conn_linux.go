@@ -51,6 +51,8 @@ type Conn struct {
 	writes   atomic.Bool // and of room for writing, too
 
 	in, out gate
+
+	alarm atomic.Pointer[func()] // of OnReadable
 }
 
 // Bits of Conn.events.
@@ -134,9 +136,33 @@ func (c *Conn) tell(bits uint32) {
 	c.events.Or(bits)
 	if bits&(readable|shut) != 0 {
 		c.in.wake()
+		c.ring()
 	}
 	if bits&(writable|shut) != 0 {
 		c.out.wake()
+	}
+}
+
+// OnReadable has f called once, when there is something to read, an end included, or the Conn is closed:
+// at once if that is so already, else by the home, where f must not wait for anything. It takes the place
+// of a Read that waits, and of the goroutine that does; nobody may read until f has been called.
+func (c *Conn) OnReadable(f func()) error {
+	if err := c.Watch(); err != nil {
+		return err
+	}
+	c.alarm.Store(&f)
+	if c.events.Load()&(readable|shut) != 0 {
+		c.ring()
+	}
+	return nil
+}
+
+func (c *Conn) ring() {
+	if c.alarm.Load() == nil {
+		return
+	}
+	if f := c.alarm.Swap(nil); f != nil {
+		(*f)()
 	}
 }
 

@@ -83,6 +83,18 @@ func Watch(conn net.Conn) error {
 	return nil
 }
 
+// OnReadable has f called as Conn.OnReadable does, and reports false when a connection cannot do that.
+// One with an OnReadable of its own, over TLS, is asked instead.
+func OnReadable(conn net.Conn, f func()) bool {
+	switch c := conn.(type) {
+	case interface{ OnReadable(f func()) error }:
+		return c.OnReadable(f) == nil
+	case interface{ OnReadable(f func()) bool }:
+		return c.OnReadable(f)
+	}
+	return false
+}
+
 // HomeOf is where a connection lives, nil when that is nowhere. One over TLS lives where the one below
 // it does.
 func HomeOf(conn net.Conn) Home {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,11 @@ func dialAt(home Home, to netip.AddrPort, deadline time.Time, first []byte) (net
 	s, err := connect(to)
 	if err != nil {
 		return nil, err
+	}
+	// Who sends something looks at what comes back, and does not take it for an answer.
+	if len(first) == 0 && ephemeral(to.Port()) && connectsToItself(int(s.fd-1), to) {
+		s.Close()
+		return nil, os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
 	n, err := 0, error(ErrAgain)
 	if len(first) > 0 {
@@ -73,6 +79,23 @@ func connect(to netip.AddrPort) (Socket, error) {
 		return Socket{}, os.NewSyscallError("connect", err)
 	}
 	return s, nil
+}
+
+// ephemeral reports whether the system gives a port to sockets that connect, by its default of
+// net.ipv4.ip_local_port_range.
+func ephemeral(port uint16) bool { return port >= 32768 && port <= 60999 }
+
+// connectsToItself reports whether a socket that connects to an address of this machine where nobody
+// listens was given the port that it connects to: then it talks to itself (RFC 9293 §3.5, simultaneous
+// open), and a backend that is down would seem to be up.
+func connectsToItself(fd int, to netip.AddrPort) bool {
+	sa, err := syscall.Getsockname(fd)
+	if err != nil {
+		return false
+	}
+	local, remote := addrPort(sa), to.Addr().Unmap()
+	// An unspecified address stands for this machine.
+	return local.Port() == to.Port() && (local.Addr().WithZone("") == remote.WithZone("") || remote.IsUnspecified())
 }
 
 func zoneID(zone string) uint32 {

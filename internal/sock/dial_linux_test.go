@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"testing"
@@ -52,6 +53,47 @@ func TestDialAtIsRefused(t *testing.T) {
 	}
 	if now := descriptors(t); now != before {
 		t.Errorf("%d descriptors, want %d as before", now, before)
+	}
+}
+
+// A socket with the port that it connects to talks to itself; the system would give it that one by chance.
+func TestConnectToItselfIsNoticed(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		to   netip.AddrPort // port 0 stands for the socket's own
+		want bool
+	}{
+		{"itself", netip.MustParseAddrPort("127.0.0.1:0"), true},
+		{"itself, mapped", netip.MustParseAddrPort("[::ffff:127.0.0.1]:0"), true},
+		{"itself by any address", netip.MustParseAddrPort("0.0.0.0:0"), true},
+		{"its port elsewhere", netip.MustParseAddrPort("127.0.0.2:0"), false},
+		{"another port", netip.MustParseAddrPort("127.0.0.1:1"), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+				t.Fatal(err)
+			}
+			sa, err := syscall.Getsockname(fd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			to := tt.to
+			if to.Port() == 0 {
+				to = netip.AddrPortFrom(to.Addr(), addrPort(sa).Port())
+			}
+			err = unix.Connect(fd, &unix.SockaddrInet4{Addr: to.Addr().Unmap().As4(), Port: int(to.Port())})
+			if tt.want != (err == nil) {
+				t.Fatalf("connect to %s: %v", to, err)
+			}
+			if got := connectsToItself(fd, to); got != tt.want {
+				t.Errorf("connectsToItself(%s) = %v, want %v", to, got, tt.want)
+			}
+		})
 	}
 }
 

@@ -44,11 +44,16 @@ func Take(conn net.Conn) (Socket, error) {
 }
 
 // Read reads what there is: ErrAgain when there is nothing, io.EOF at the other side's end.
-func (s Socket) Read(p []byte) (n int, err error) {
+func (s Socket) Read(p []byte) (n int, err error) { return s.receive(p, 0) }
+
+// Peek reads what a Read would, which the next Read still does.
+func (s Socket) Peek(p []byte) (n int, err error) { return s.receive(p, unix.MSG_PEEK) }
+
+func (s Socket) receive(p []byte, flags uintptr) (n int, err error) {
 	for {
 		// recvfrom skips the file layer that read(2) goes through.
 		r, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(s.fd-1),
-			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0, 0, 0)
+			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
 		switch errno {
 		case 0:
 			if r == 0 {

@@ -26,6 +26,10 @@ func TryRead(conn net.Conn, p []byte) int { return tryRead(plain(conn), p) }
 // and the next write or read finds out.
 func Gone(conn net.Conn) bool { return gone(plain(conn)) }
 
+// Departed is Gone for who looks time and again: where the connection's home watches it, its word is taken,
+// which may be a moment old and costs no system call.
+func Departed(conn net.Conn) bool { return departed(plain(conn)) }
+
 // Reset makes the next Close of a TCP connection send a reset instead of an orderly end, so that
 // the other side can tell that what it received was cut off. It does nothing to other connections.
 func Reset(conn net.Conn) {

@@ -8,6 +8,9 @@ import (
 )
 
 func idle(conn net.Conn) bool {
+	if c, ok := conn.(*Conn); ok {
+		return c.idle()
+	}
 	ok := true
 	open := control(conn, func(fd int) {
 		var b [1]byte
@@ -18,10 +21,25 @@ func idle(conn net.Conn) bool {
 	return open && ok
 }
 
-func gone(conn net.Conn) bool {
-	if c, ok := conn.(*Conn); ok && c.watched.Load() {
-		return c.Pending().Ended // its home has been told
+// idle asks the system unless the home has told of an end: what has just arrived is still news to it.
+func (c *Conn) idle() bool {
+	if c.events.Load()&(ended|shut) != 0 || !c.acquire() {
+		return false
 	}
+	defer c.release()
+	var b [1]byte
+	_, err := c.socket.Peek(b[:])
+	return err == ErrAgain
+}
+
+func departed(conn net.Conn) bool {
+	if c, ok := conn.(*Conn); ok && c.watched.Load() {
+		return c.Pending().Ended
+	}
+	return gone(conn)
+}
+
+func gone(conn net.Conn) bool {
 	ended := false
 	open := control(conn, func(fd int) {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}

@@ -9,6 +9,8 @@ import (
 
 func idle(net.Conn) bool { return true }
 
+func departed(net.Conn) bool { return false }
+
 func gone(net.Conn) bool { return false }
 
 func unsent(net.Conn) int { return 0 }
