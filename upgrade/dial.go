@@ -8,10 +8,13 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"wsproxy/internal/dial"
 	"wsproxy/internal/frame"
 	"wsproxy/internal/head"
+	"wsproxy/internal/inbound"
 	"wsproxy/internal/sock"
 	"wsproxy/routing"
 )
@@ -24,6 +27,7 @@ type Answer struct {
 	response head.Response
 
 	extensions frame.Extensions
+	left       atomic.Bool // the client has, before the answer came
 }
 
 // Status is the answer's status code: 101, or what the backend refuses with.
@@ -47,33 +51,52 @@ func (a *Answer) Close() {
 const maxInterim = 8
 
 // Ask sends a handshake to a backend and waits for its answer, under the route's timeouts: that for
-// dialling covers TLS and ends when the handshake has been sent, then begins that for the answer. The
-// connection to it lives where client's does, so that one loop can have both. The error wraps one of
-// routing's.
-func (u *Upgrader) Ask(client net.Conn, route *routing.Route, b *routing.Backend, hs *Handshake, req *head.Request) (*Answer, error) {
+// dialling covers TLS and ends when the handshake has been sent, then begins that for the answer. preface
+// goes before it all, see dial.Request. The connection to it lives where client's does, so that one loop
+// can have both. The error wraps one of routing's, or is ErrClientGone.
+func (u *Upgrader) Ask(client *inbound.Conn, route *routing.Route, b *routing.Backend, hs *Handshake, req *head.Request, preface []byte) (*Answer, error) {
 	if err := sock.Watch(client); err != nil {
 		return nil, ErrClientGone
 	}
 	buf := headBuffers.Get().(*[]byte)
 	*buf = req.Append((*buf)[:0])
-	conn, err := u.cfg.Dialer.Dial(sock.HomeOf(client), b, route.DialTimeout, *buf)
+	conn, err := u.cfg.Dialer.Dial(b, dial.Request{
+		Home: sock.HomeOf(client), Timeout: route.DialTimeout, Preface: preface, First: *buf,
+	})
 	headBuffers.Put(buf)
 	if err != nil {
 		return nil, err
 	}
 	a := &Answer{conn: conn, br: u.getReader(conn)}
-	if err := a.await(b, route.HandshakeTimeout, hs); err != nil {
+	if err := a.await(client, b, route.HandshakeTimeout, hs); err != nil {
 		a.Close()
 		return nil, err
 	}
 	return a, nil
 }
 
-// await reads the answer, but for interim ones.
-func (a *Answer) await(b *routing.Backend, timeout time.Duration, hs *Handshake) (err error) {
+// await reads the answer, as long as the client waits for it.
+func (a *Answer) await(client *inbound.Conn, b *routing.Backend, timeout time.Duration, hs *Handshake) error {
 	if err := a.conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return askError("ask", b, err, routing.ErrDial)
 	}
+	client.Attend(a)
+	err := a.read(b, hs)
+	client.Unattend()
+	if a.left.Load() {
+		return ErrClientGone
+	}
+	return err
+}
+
+// ClientLeft ends the wait, as inbound asks for it.
+func (a *Answer) ClientLeft() {
+	a.left.Store(true)
+	_ = a.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// read reads the answer, but for interim ones, and takes the deadline away.
+func (a *Answer) read(b *routing.Backend, hs *Handshake) (err error) {
 	for range maxInterim + 1 {
 		if a.response, err = head.PeekResponse(a.br); err != nil {
 			return askError("read answer of", b, err, routing.ErrAnswer)

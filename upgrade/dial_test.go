@@ -108,9 +108,11 @@ func TestNothingOfferedNothingAgreed(t *testing.T) {
 }
 
 func TestBackendThatDoesNotAnswer(t *testing.T) {
-	const short = 50 * time.Millisecond
 	backend := fronttest.Listen(t)
-	p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr, Route: func(rc *routing.RouteConfig) { rc.HandshakeTimeout = short }})
+	patient := fronttest.Start(t, fronttest.Config{Backend: backend.Addr})
+	hasty := fronttest.Start(t, fronttest.Config{Backend: backend.Addr, Route: func(rc *routing.RouteConfig) {
+		rc.HandshakeTimeout = 50 * time.Millisecond
+	}})
 	for _, tt := range []struct {
 		name   string
 		act    func(b *fronttest.Conn)
@@ -124,6 +126,10 @@ func TestBackendThatDoesNotAnswer(t *testing.T) {
 		{"says only 100", func(b *fronttest.Conn) { b.Send("HTTP/1.1 100 Continue\r\n\r\n") }, 504},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			p := patient
+			if tt.status == 504 {
+				p = hasty
+			}
 			c := fronttest.Dial(t, p.Addr)
 			c.Send(fronttest.Handshake)
 			b := backend.Accept()

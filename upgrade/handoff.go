@@ -1,17 +1,13 @@
 package upgrade
 
 import (
-	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"net"
-	"sync"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"wsproxy/internal/dial"
+	"wsproxy/internal/head"
+	"wsproxy/internal/inbound"
 	"wsproxy/internal/sock"
 	"wsproxy/internal/splice"
 	"wsproxy/tlsterm"
@@ -28,9 +24,6 @@ type Config struct {
 	// HeaderSize is the most bytes that a backend's answer may have before its body. Zero means
 	// 16 KiB.
 	HeaderSize int
-
-	// Log gets what goes wrong between a 101 and its link. Nil means slog's default.
-	Log *slog.Logger
 }
 
 const (
@@ -42,10 +35,7 @@ const (
 )
 
 // Upgrader makes links.
-type Upgrader struct {
-	cfg     Config
-	pending sync.WaitGroup // links between their 101 and the engine
-}
+type Upgrader struct{ cfg Config }
 
 // New makes an Upgrader.
 func New(cfg Config) *Upgrader {
@@ -55,89 +45,48 @@ func New(cfg Config) *Upgrader {
 	if cfg.HeaderSize == 0 {
 		cfg.HeaderSize = defaultHeaderSize
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
 	return &Upgrader{cfg: cfg}
 }
 
 // ErrClientGone is a client that left while its backend was asked.
 var ErrClientGone = errors.New("client gone")
 
-// Link answers the client with the backend's 101 and joins the two once fasthttp has let go of the
-// request: call it as the handler's last act. It ends the use of a. policy is the link's, nil for
-// none. owner is told once, when the link has ended or could not be made; then the Result has no
-// duration. On an error, ErrClientGone, it is not told.
-func (u *Upgrader) Link(ctx *fasthttp.RequestCtx, a *Answer, policy *splice.Policy, owner splice.Owner) error {
-	conn := ctx.Conn().(tlsterm.Conn)
-	if conn.Gone() {
+// Link answers the client with the backend's 101, its fields changed by edit unless that is nil, and joins
+// the two. It ends the use of a, and takes the connection away from fasthttp: the handler returns behind
+// it. policy is the link's, nil for none. owner is told once, when the link has ended or could not be
+// made; then the Result has no duration. On an error, ErrClientGone, it is not told.
+func (u *Upgrader) Link(client *inbound.Conn, a *Answer, edit *head.Edit, policy *splice.Policy, owner splice.Owner) error {
+	if client.Gone() {
 		a.Close()
 		return ErrClientGone
 	}
-	u.pending.Add(1)
-	// fasthttp lets go of the connection by closing it when it cannot send the answers to requests
-	// that were pipelined before this one.
-	conn.OnClose(func() {
-		defer u.pending.Done()
-		a.Close()
-		owner.Ended(splice.Result{Cause: splice.ClientGone})
-	})
-	ctx.HijackSetNoResponse(true)
-	ctx.Hijack(func(hijacked net.Conn) {
-		defer u.pending.Done()
-		u.join(hijacked, conn, a, policy, owner)
-	})
-	return nil
-}
-
-// Wait returns when every link on its way has reached the engine, or when ctx is done, with its
-// error. Call it when no handler runs any more.
-func (u *Upgrader) Wait(ctx context.Context) error {
-	arrived := make(chan struct{})
-	go u.awaitPending(arrived)
-	select {
-	case <-arrived:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// awaitPending ends by itself, at the latest when answerTimeout has.
-func (u *Upgrader) awaitPending(arrived chan<- struct{}) {
-	u.pending.Wait()
-	close(arrived)
-}
-
-// join takes the client's connection from fasthttp, which recycles all it held for the request as
-// soon as this returns.
-func (u *Upgrader) join(hijacked net.Conn, conn tlsterm.Conn, a *Answer, policy *splice.Policy, owner splice.Owner) {
-	client, spliced := conn.Detach(), false
+	conn, early := client.Detach()
+	spliced := false
 	defer func() {
-		// A panic here would end the process: nobody above recovers.
-		if fault := recover(); fault != nil {
-			u.cfg.Log.Error("hand-over", "err", fault)
-		}
 		if !spliced {
-			sock.CloseNow(client)
+			sock.CloseNow(conn)
 			a.Close()
 			owner.Ended(splice.Result{Cause: splice.ClientGone})
 		}
 	}()
-	fromClient := drain(hijacked)
+	spliced = u.join(conn, early, a, edit, policy, owner)
+	return nil
+}
 
+// join reports whether both connections are the engine's, or closed.
+func (u *Upgrader) join(client net.Conn, early []byte, a *Answer, edit *head.Edit, policy *splice.Policy, owner splice.Owner) bool {
 	_ = client.SetDeadline(time.Now().Add(answerTimeout))
 	buf := headBuffers.Get().(*[]byte)
-	*buf = a.response.Append((*buf)[:0])
+	*buf = a.response.Append((*buf)[:0], edit)
 	_, err := client.Write(*buf)
 	headBuffers.Put(buf)
 	if err != nil {
-		return
+		return false
 	}
 	_ = client.SetDeadline(time.Time{})
 	spec := splice.Spec{
 		Client: client.(splice.End), Backend: a.conn.(splice.End),
-		FromClient: fromClient, FromBackend: a.early(),
+		FromClient: early, FromBackend: a.early(),
 		Extensions: a.extensions,
 		Policy:     policy,
 		Owner:      owner,
@@ -148,17 +97,17 @@ func (u *Upgrader) join(hijacked net.Conn, conn tlsterm.Conn, a *Answer, policy 
 		spec.Client, spec.ClientTLS, spec.FromClient, clientErr = undress(spec.Client, spec.FromClient)
 		spec.Backend, spec.BackendTLS, spec.FromBackend, backendErr = undress(spec.Backend, spec.FromBackend)
 		if clientErr != nil || backendErr != nil {
-			// One may have been taken out of what is closed below.
+			// One may have been taken out of what is closed by the caller.
 			spec.Client.Close()
 			spec.Backend.Close()
-			return
+			return false
 		}
 	}
 	putReader(a.br)
-	spliced = true
 	if u.cfg.Engine.Splice(spec) != nil {
 		owner.Ended(splice.Result{Cause: splice.Drained})
 	}
+	return true
 }
 
 // undress takes the TLS off an end that has some. It fails when that has been broken off.
@@ -172,11 +121,4 @@ func undress(end splice.End, early []byte) (splice.End, *splice.Secured, []byte,
 		return end, nil, early, err
 	}
 	return d.TCP.(splice.End), &splice.Secured{Session: d.Session, Raw: d.Raw}, append(early, d.Plain...), nil
-}
-
-// drain reads what a client has sent behind its handshake: what fasthttp's reader holds, since a
-// detached connection gives no more.
-func drain(hijacked net.Conn) []byte {
-	early, _ := io.ReadAll(hijacked) // ends with tlsterm.ErrDetached
-	return early
 }

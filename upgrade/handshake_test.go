@@ -1,9 +1,11 @@
 package upgrade_test
 
 import (
+	"net"
 	"strings"
 	"testing"
 
+	"wsproxy/internal/front"
 	"wsproxy/internal/front/fronttest"
 	"wsproxy/routing"
 )
@@ -143,13 +145,13 @@ func TestWhatTheBackendGets(t *testing.T) {
 		"Sec-WebSocket-Protocol: chat.v2, chat.v1\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-foo;a=\"b, c\"\r\n" +
 		"X-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nCookie: e=f\r\nOrigin: https://site.test\r\n" +
 		"Sec-WebSocket-Protocol: chat.v0\r\nTE: trailers\r\nSEC-WebSocket-Version: 13\r\nx-odd: 2\r\nContent-Length: 0\r\n\r\n"
-	want := func(host, proto string) string {
+	want := func(host, proto, port string) string {
 		return "GET /a%20b/d;/?q=%zz&x=/../ HTTP/1.1\r\nhost: " + host + "\r\nx-ODD: 1\r\nconnection: Upgrade\r\n" +
 			"UPGRADE: websocket\r\nCookie: a=b; c=d\r\nsec-websocket-KEY: " + fronttest.Key + "\r\n" +
 			"Sec-WebSocket-Protocol: chat.v2, chat.v1\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-foo;a=\"b, c\"\r\n" +
 			"Cookie: e=f\r\nOrigin: https://site.test\r\n" +
 			"Sec-WebSocket-Protocol: chat.v0\r\nSEC-WebSocket-Version: 13\r\nx-odd: 2\r\n" +
-			"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: " + proto + "\r\nX-Forwarded-Host: Site.test:80\r\n\r\n"
+			"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: " + proto + "\r\nX-Forwarded-Host: Site.test:80\r\nX-Forwarded-Port: " + port + "\r\n\r\n"
 	}
 	backend := fronttest.Listen(t)
 	for _, tt := range []struct {
@@ -163,14 +165,16 @@ func TestWhatTheBackendGets(t *testing.T) {
 	} {
 		p := fronttest.Start(t, fronttest.Config{
 			Backend: backend.Addr, Route: func(rc *routing.RouteConfig) { rc.HostHeader = tt.header },
+			Front: func(c *front.Config) { c.Limits.Underscores = true },
 		})
 		for proto, c := range map[string]*fronttest.Conn{
 			"http": fronttest.Dial(t, p.Addr), "https": fronttest.DialTLS(t, p.TLSAddr),
 		} {
+			_, port, _ := net.SplitHostPort(c.RemoteAddr().String())
 			t.Run(tt.name+", "+proto, func(t *testing.T) {
 				c.Send(sent)
 				b := backend.Accept()
-				if got, want := b.Head(), want(tt.host, proto); got != want {
+				if got, want := b.Head(), want(tt.host, proto, port); got != want {
 					t.Errorf("the backend gets\n%q, want\n%q", got, want)
 				}
 				b.Send(fronttest.Switching)

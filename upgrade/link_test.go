@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"wsproxy/internal/front/fronttest"
@@ -204,45 +203,48 @@ func TestClientThatLeavesWhileTheBackendIsAsked(t *testing.T) {
 	}
 }
 
-// broken is a client's connection that cannot be written once it is told so.
-type broken struct {
-	tlsterm.Conn
-	now *atomic.Bool
-}
+// broken is a client's connection that cannot be written once it is a link's.
+type broken struct{ tlsterm.Conn }
 
-func (b *broken) Write(p []byte) (int, error) {
-	if b.now.Load() {
-		return 0, errors.New("broken")
-	}
-	return b.Conn.Write(p)
-}
+func (b broken) Detach() net.Conn { return unwritable{b.Conn.Detach()} }
 
-// fasthttp drops a hand-over when it cannot send the answer that stands before it.
+type unwritable struct{ net.Conn }
+
+func (unwritable) Write([]byte) (int, error) { return 0, errors.New("broken") }
+
+// A client that breaks when its 101 is written leaves nothing behind but its line.
 func TestHandOverThatDoesNotHappen(t *testing.T) {
-	var now atomic.Bool
 	backend := fronttest.Listen(t)
-	p := fronttest.Start(t, fronttest.Config{
-		Backend: backend.Addr, Conn: func(c tlsterm.Conn) tlsterm.Conn { return &broken{c, &now} },
-	})
-	c := fronttest.Dial(t, p.Addr)
-	c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n" + fronttest.Handshake)
-	first := backend.Accept()
-	first.Head()
-	first.Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
-	b := backend.Accept()
-	b.Head()
-	now.Store(true)
-	b.Send(fronttest.Switching)
-	if got := b.Rest(); got != "" {
-		t.Errorf("the backend gets %q, want the end", got)
+	p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr, Conn: func(c tlsterm.Conn) tlsterm.Conn { return broken{c} }})
+	for i, dial := range []func() *fronttest.Conn{
+		func() *fronttest.Conn { return fronttest.Dial(t, p.Addr) },
+		func() *fronttest.Conn { return fronttest.DialTLS(t, p.TLSAddr) },
+	} {
+		c := dial()
+		c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n" + fronttest.Handshake + fronttest.ClientHello)
+		first := backend.Accept()
+		first.Head()
+		first.Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
+		if _, body := c.Answer(); body != "hi" {
+			t.Errorf("answer before the handshake = %q, want hi", body)
+		}
+		b := backend.Accept()
+		b.Head()
+		b.Send(fronttest.Switching + fronttest.BackendHello)
+		if got := b.Rest(); got != "" {
+			t.Errorf("the backend gets %q, want the end", got)
+		}
+		if got := c.Rest(); got != "" {
+			t.Errorf("the client gets %q, want the end", got)
+		}
+		p.Log.Await(t, i+1, "msg=link ", `cause="client gone"`)
 	}
-	if got := c.Rest(); got != "" {
-		t.Errorf("the client gets %q, want the end", got)
-	}
-	p.Log.Await(t, 1, "msg=link ", `cause="client gone"`)
 	p.Stop() // which waits for links on their way, and looks at the slots
-	if n := len(p.Log.Shown()); n != 1 {
-		t.Errorf("log has %d lines, want one", n)
+	if n := len(p.Log.Shown()); n != 2 {
+		t.Errorf("log has %d lines, want one for each", n)
+	}
+	if n := p.Engine.Stats().Opened; n != 0 {
+		t.Errorf("links opened = %d, want 0", n)
 	}
 }
 

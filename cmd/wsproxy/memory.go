@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync/atomic"
@@ -14,8 +15,10 @@ const (
 	// While there are requests it looks that often, and for quiet not at all.
 	trimEvery = 300 * time.Millisecond
 
-	// What was allocated between two looks may be that much for the proxy to count as quiet.
+	// What was allocated between two looks may be that much for the proxy to count as quiet, once that
+	// has been so for some looks: connections that wait for a next request let go of their buffers then.
 	trimQuiet = 256 << 10
+	trimLooks = 3
 
 	// Giving back is worth a collection when it is that much, and a part of the heap: a quarter.
 	trimLeast = 2 << 20
@@ -30,11 +33,18 @@ type trimmer struct {
 	samples   []metrics.Sample
 	allocated uint64 // by the last look
 	trimmed   uint64 // allocated then
+	quiet     int    // looks in a row
 	free      func()
 }
 
+// free returns what is not used. The first collection leaves what pools hold, the second takes that.
+func free() {
+	runtime.GC()
+	debug.FreeOSMemory()
+}
+
 func newTrimmer() *trimmer {
-	return &trimmer{wake: make(chan struct{}, 1), free: debug.FreeOSMemory, samples: []metrics.Sample{
+	return &trimmer{wake: make(chan struct{}, 1), free: free, samples: []metrics.Sample{
 		{Name: "/gc/heap/allocs:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"},
@@ -80,8 +90,13 @@ func (t *trimmer) look(allocated, objects, free uint64) (quiet bool) {
 	since := allocated - t.allocated
 	t.allocated = allocated
 	if since > trimQuiet {
+		t.quiet = 0
 		return false
 	}
+	if t.quiet++; t.quiet < trimLooks {
+		return false
+	}
+	t.quiet = 0
 	// Of the objects those may be dead that have come since the last time, at most.
 	fresh := allocated - t.trimmed
 	if gain := free + min(objects, fresh); fresh >= trimLeast && gain >= max(trimLeast, objects/4) {

@@ -28,9 +28,24 @@ func TestMemoryIsGivenBackOnceItIsQuiet(t *testing.T) {
 		freed := false
 		m := newTrimmer()
 		m.allocated, m.trimmed, m.free = 100*mib, tt.trimmed, func() { freed = true }
+		m.quiet = trimLooks - 1
 		if quiet := m.look(tt.allocated, tt.objects, tt.free); quiet != tt.quiet || freed != tt.frees {
 			t.Errorf("%s: quiet %v, freed %v; want %v, %v", tt.name, quiet, freed, tt.quiet, tt.frees)
 		}
+	}
+}
+
+func TestOneQuietLookIsNotEnough(t *testing.T) {
+	m, freed := newTrimmer(), 0
+	m.free = func() { freed++ }
+	const burst = 100 << 20
+	for _, allocated := range []uint64{burst, burst, burst, 2 * burst, 2 * burst, 2 * burst} {
+		if m.look(allocated, burst, burst) || freed > 0 {
+			t.Fatalf("memory was given back in a pause of %d looks", trimLooks-1)
+		}
+	}
+	if !m.look(2*burst, burst, burst) || freed != 1 {
+		t.Errorf("freed %d times after %d quiet looks, want once", freed, trimLooks)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
-	"time"
 
 	"wsproxy/internal/echo"
 	"wsproxy/internal/forward"
@@ -102,12 +101,7 @@ func start(cfg *routing.Config) (_ *proxy, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p.forward = forward.New(forward.Config{
-		HeaderSize: int(cfg.Limits.HeaderSize),
-		Dial: func(b *routing.Backend, timeout time.Duration) (net.Conn, error) {
-			return dialer.Dial(nil, b, timeout, nil)
-		},
-	})
+	p.forward = forward.New(forward.Config{HeaderSize: int(cfg.Limits.HeaderSize), Dial: dialer.Dial})
 	budget := tlsterm.NewBudget(cfg.Limits.TLSHandshakes)
 	for _, l := range cfg.Listeners {
 		ln, err := p.listen(cfg, l, budget)
@@ -124,15 +118,14 @@ func start(cfg *routing.Config) (_ *proxy, err error) {
 			Engine:     p.engine,
 			Dialer:     dialer,
 			HeaderSize: int(cfg.Limits.HeaderSize),
-			Log:        p.log,
 		}),
-		Forward:       p.forward,
-		HeaderSize:    int(cfg.Limits.HeaderSize),
-		HeaderTimeout: cfg.Timeouts.RequestHeader,
-		BodySize:      cfg.Limits.BodySize,
-		Challenge:     p.challenge(),
-		KeepAlive:     cfg.Timeouts.KeepAlive,
-		Log:           p.log,
+		Forward:        p.forward,
+		Limits:         cfg.Limits,
+		Timeouts:       cfg.Timeouts,
+		TrustedProxies: cfg.TrustedProxies,
+		Forwarded:      cfg.Forwarded,
+		Challenge:      p.challenge(),
+		Log:            p.log,
 	})
 	for _, ln := range p.listeners {
 		p.serving.Go(func() { p.serve(ln) })

@@ -20,6 +20,9 @@ func (p *proxy) listen(cfg *routing.Config, l routing.Listener, budget *tlsterm.
 		HandshakeTimeout: cfg.Timeouts.TLSHandshake, Budget: budget, HTTPSPort: l.HTTPSPort,
 		KeepTLS: cfg.Engine == "goroutines", Home: p.engine.Home(), Log: p.log,
 	}
+	if l.ProxyProtocol {
+		c.Proxied = cfg.TrustedProxies.Contains
+	}
 	if t := l.TLS; t != nil {
 		c.MinVersion, c.Curves = t.MinVersion, t.Curves
 		c.Protocols, c.AnyProtocol = t.Protocols, t.AnyProtocol

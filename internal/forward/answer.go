@@ -1,87 +1,81 @@
 package forward
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"io"
-	"net"
-	"strconv"
-	"sync"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"wsproxy/internal/body"
 	"wsproxy/internal/head"
+	"wsproxy/internal/sock"
 	"wsproxy/routing"
 )
 
-// maxInterim is how many 1xx answers may come before the final one.
-const maxInterim = 8
+// maxInterim is how many 1xx answers may come before the final one. A long operation may be said to go on
+// with many (102, RFC 2518 §10.1), but not for ever.
+const maxInterim = 1000
 
 var (
 	errUpgrade = errors.New("101 to a request that is no upgrade")
 	errInterim = errors.New("too many interim answers")
 	errLength  = errors.New("malformed or contradictory Content-Length")
 	errCoding  = errors.New("Transfer-Encoding other than chunked")
-	errHead    = errors.New("head that fasthttp does not write")
 	errTwoEnds = errors.New("both Transfer-Encoding and Content-Length")
+	errPanic   = errors.New("panic")
 )
 
-// exchange is one request and its answer.
-//
-//	asking → answering → over    end is called: by fasthttp when it has written the answer,
-//	       → over                or by Forward and Relay when there is none
-type exchange struct {
-	// Fixed at creation.
-	transport *Transport
-	ctx       *fasthttp.RequestCtx
-	client    net.Conn
-	addr      string // the backend's
-	once      bool   // conn is never pooled
-	release   func() // takes br back; nil means the transport does
-
-	// Owned by the worker of fasthttp that runs the handler and writes the answer.
-	conn     *conn
-	br       *bufio.Reader // reads conn
-	timed    bool          // conn has a deadline
-	upload   *upload       // nil unless a body is sent
-	framing                // of the answer
-	source   io.Reader     // the answer's body, decoded
-	rechunk  bool          // it goes to the client chunked
-	buffered bool          // all of it is in br
-	complete bool          // it has been read to its end, and written
-	over     bool
-}
-
-// answer reads the answer's head and sets ctx.Response. The body follows when fasthttp writes it.
-func (x *exchange) answer(method []byte) error {
+// bring reads the answer and writes it to the client. Once its head has been written, what goes wrong can
+// only be shown by an answer that is broken off, and is no error.
+func (x *exchange) bring() (keep bool, err error) {
 	r, err := x.readHead()
 	if err != nil {
-		return err
+		return false, err
 	}
-	if x.framing, err = frame(r, method); err != nil {
-		return fail("read answer of", x.addr, routing.ErrAnswer, err)
+	if x.framing, err = frame(r, x.method); err != nil {
+		return false, fail("read answer of", x.addr, routing.ErrAnswer, err)
 	}
-	if err := x.untime(); err != nil {
-		return err
+	x.mu.Lock()
+	x.here = true
+	cause := x.cause
+	x.mu.Unlock()
+	if cause != nil {
+		return false, fail("ask", x.addr, ErrClient, cause)
 	}
-	if err := setHead(&x.ctx.Response.Header, r); err != nil {
-		return fail("read answer of", x.addr, routing.ErrAnswer, err)
-	}
-	if x.body == chunked && x.ctx.Request.Header.IsHTTP11() {
-		announce(&x.ctx.Response.Header, r.Fields)
-	}
+
+	old := x.answer.HTTP10
+	unending := x.body == untilClose || x.body == chunked
+	closes := x.answer.Close || x.client.Closing() || x.upload != nil && !x.upload.whole.Load() || old && unending
+	out := buffers.Get().(*buffer)
+	defer func() { buffers.Put(out) }()
+	b := (&head.AnswerHead{
+		Response: &r, Edit: x.answer.Edit,
+		Chunked:    unending && !old,
+		DropLength: r.Status == fasthttp.StatusNoContent,
+		Close:      closes, KeepAlive: old && !closes,
+	}).Append(out[:0])
 	// The head has been peeked whole; its fields are valid up to here.
 	_, _ = x.br.Discard(r.Size)
-	x.setBody()
-	return nil
+
+	switch x.body {
+	case noBody:
+		x.complete = true
+	case sized:
+		x.complete = x.length == 0
+		x.sized = body.NewSized(x.br, x.length)
+	case chunked:
+		x.chunks = body.NewChunks(x.br)
+	}
+	if err := x.relay(b); err != nil {
+		return false, nil
+	}
+	return !closes, nil
 }
 
-// readHead waits for the head of the final answer. 1xx answers are dropped (RFC 9110 §15.2 lets a
-// proxy do so with those it asked for itself; the server in front has answered Expect).
+// readHead waits for the head of the final answer and passes on the interim ones before it (RFC 9110
+// §15.2).
 func (x *exchange) readHead() (head.Response, error) {
-	for n := 0; ; n++ {
+	for range maxInterim {
 		r, err := head.PeekResponse(x.br)
 		switch {
 		case err != nil:
@@ -91,36 +85,28 @@ func (x *exchange) readHead() (head.Response, error) {
 			return r, fail("read answer of", x.addr, routing.ErrAnswer, errUpgrade)
 		case r.Status >= 200:
 			return r, nil
-		case n == maxInterim:
-			return r, fail("read answer of", x.addr, routing.ErrAnswer, errInterim)
+		}
+		if !x.answer.HTTP10 {
+			buf := buffers.Get().(*buffer)
+			_, err = x.client.Write((&head.AnswerHead{Response: &r, DropLength: true}).Append(buf[:0]))
+			buffers.Put(buf)
+			if err != nil {
+				return r, fail("ask", x.addr, ErrClient, err)
+			}
 		}
 		if _, err := x.br.Discard(r.Size); err != nil {
 			return r, x.failed("read answer of", err)
 		}
+		x.waits(false)
 	}
-}
-
-// untime takes the deadlines off the connection: a body may take as long as it likes.
-func (x *exchange) untime() error {
-	if x.upload != nil {
-		if err := x.upload.answered(); err != nil {
-			return fail("read request body for", x.addr, ErrClient, err)
-		}
-		return nil
-	}
-	if x.timed {
-		if err := x.conn.SetDeadline(time.Time{}); err != nil {
-			return x.failed("read answer of", err)
-		}
-	}
-	return nil
+	return head.Response{}, fail("read answer of", x.addr, routing.ErrAnswer, errInterim)
 }
 
 // framing is how a body ends (RFC 9112 §6.3).
 type framing struct {
 	body   bodyKind
-	length int  // Content-Length, -1 without one; a body has it only if it is sized
-	keep   bool // the connection may carry another request behind the answer
+	length int64 // Content-Length, -1 without one; a body has it only if it is sized
+	keep   bool  // the connection may carry another request behind the answer
 }
 
 type bodyKind int
@@ -140,7 +126,7 @@ func frame(r head.Response, method []byte) (framing, error) {
 	for field := range head.Fields(r.Fields) {
 		switch {
 		case field.Is("Content-Length"):
-			n, err := parseLength(field.Value)
+			n, err := body.ParseLength(field.Value)
 			if err != nil || f.length >= 0 && f.length != n {
 				return f, errLength
 			}
@@ -174,98 +160,98 @@ func frame(r head.Response, method []byte) (framing, error) {
 	return f, nil
 }
 
-// parseLength reads 1*DIGIT (RFC 9110 §8.6), nothing more lenient.
-func parseLength(value []byte) (int, error) {
-	for _, c := range value {
-		if c < '0' || c > '9' {
-			return 0, errLength
+// read reads the answer's body, decoded.
+func (x *exchange) read(p []byte) (int, error) {
+	switch x.body {
+	case sized:
+		return x.sized.Read(p)
+	case chunked:
+		return x.chunks.Read(p)
+	}
+	return x.br.Read(p)
+}
+
+// ready reports whether a read brings something at once.
+func (x *exchange) ready() bool {
+	if x.body == chunked {
+		return x.chunks.Buffered()
+	}
+	return x.br.Buffered() > 0
+}
+
+// relay writes the head of the answer, with what has come of the body, and then the rest as it comes.
+func (x *exchange) relay(first []byte) error {
+	wait := x.complete || !x.ready()
+	if wait {
+		if _, err := x.client.Write(first); err != nil {
+			return err
 		}
+		first = nil
 	}
-	return strconv.Atoi(string(value))
-}
-
-// headReader is what it takes to hand fasthttp a head.
-type headReader struct {
-	block []byte
-	bytes bytes.Reader
-	br    *bufio.Reader
-}
-
-var headReaders = sync.Pool{New: func() any { return &headReader{br: bufio.NewReaderSize(nil, 4<<10)} }}
-
-// setHead makes r the head of the answer to the client, without its hop-by-hop fields and those
-// that Connection names (RFC 9110 §7.6.1). It goes through fasthttp's reader because Add and Set
-// drop Date. fasthttp writes Server, Content-Type, Content-Encoding and Content-Length first and
-// Set-Cookie last, in its own spelling and of the first three one each; the rest keeps order and
-// spelling.
-func setHead(h *fasthttp.ResponseHeader, r head.Response) error {
-	hr := headReaders.Get().(*headReader)
-	defer headReaders.Put(hr)
-	hr.block = appendHead(hr.block[:0], r)
-	if hr.br.Size() < len(hr.block) {
-		hr.br = bufio.NewReaderSize(nil, len(hr.block))
-	}
-	hr.bytes.Reset(hr.block)
-	hr.br.Reset(&hr.bytes)
-	closing := h.ConnectionClose()
-	if err := h.Read(hr.br); err != nil {
-		// fasthttp's errors quote what the backend sent.
-		return errHead
-	}
-	// Read takes an answer without a length for one that ends with the connection.
-	h.ResetConnectionClose()
-	if closing {
-		h.SetConnectionClose()
+	for full := false; !x.complete; {
+		if wait {
+			x.bound(x.answer.ReadTimeout)
+		}
+		if wait && !full {
+			// A stream that is silent holds no buffer but br.
+			if _, err := x.br.Peek(1); err != nil && (err != io.EOF || x.body != untilClose) {
+				// The next read need not say it again: behind a reset there is an end.
+				return x.broken(err)
+			}
+		}
+		n, readErr, writeErr := x.relayPiece(first)
+		first, wait = nil, true
+		switch {
+		case writeErr != nil:
+			return writeErr
+		case readErr == io.EOF:
+			x.complete = true
+		case readErr != nil:
+			return x.broken(readErr)
+		}
+		full = n >= x.br.Size()
 	}
 	return nil
 }
 
-func appendHead(b []byte, r head.Response) []byte {
-	b = append(b, "HTTP/1.1 "...)
-	b = strconv.AppendInt(b, int64(r.Status), 10)
-	b = append(b, ' ')
-	b = append(b, r.Reason...)
-	b = append(b, "\r\n"...)
-	named := head.ConnectionNames(r.Fields)
-	length := false
-	var encoding []byte // all of it: of several fields fasthttp keeps the last
-	for f := range head.Fields(r.Fields) {
-		switch {
-		case f.Is("Content-Length"):
-			if length {
-				continue
-			}
-			length = true
-		case f.Is("Content-Encoding"):
-			// Several fields are one list (RFC 9110 §5.3).
-			if len(encoding) > 0 {
-				encoding = append(encoding, ", "...)
-			}
-			encoding = append(encoding, f.Value...)
-			continue
-		case head.HopByHop(f.Name), named.Has(f.Name):
-			continue
-		}
-		b = head.AppendField(b, f.Name, f.Value)
+// broken leaves the client an answer that shows that it is broken off.
+func (x *exchange) broken(err error) error {
+	if x.answer.HTTP10 && x.body != sized {
+		// Nothing else tells an HTTP/1.0 client that this is not the end of the body.
+		sock.Cut(x.client.NetConn())
 	}
-	if len(encoding) > 0 {
-		b = head.AppendField(b, []byte("Content-Encoding"), encoding)
-	}
-	return append(b, "\r\n"...)
+	return err
 }
 
-// announce repeats what the backend's Trailer fields announce (RFC 9110 §6.6.2). fasthttp refuses
-// names that have no place in a trailer section, and would move a field there that stands in the
-// head as well: that one comes unannounced.
-func announce(h *fasthttp.ResponseHeader, block []byte) {
-	for f := range head.Fields(block) {
-		if !f.Is("Trailer") {
-			continue
-		}
-		for name := range head.Elements(f.Value) {
-			if len(h.PeekBytes(name)) == 0 && !head.HopByHop(name) {
-				_ = h.AddTrailerBytes(name)
-			}
+// relayPiece reads once and writes once, and first before it.
+func (x *exchange) relayPiece(first []byte) (n int, readErr, writeErr error) {
+	buf := buffers.Get().(*buffer)
+	defer buffers.Put(buf)
+	n, readErr = x.read(buf.payload())
+	piece := buf.payload()[:n]
+	if x.body != sized && !x.answer.HTTP10 {
+		piece = buf.chunk(n)
+		if readErr == io.EOF {
+			piece = x.appendEnd(piece)
 		}
 	}
+	if len(first) > 0 {
+		piece = append(first, piece...)
+	}
+	if len(piece) > 0 {
+		_, writeErr = x.client.Write(piece)
+	}
+	return n, readErr, writeErr
+}
+
+// appendEnd appends the last chunk and the trailer section. Trailers are passed on whether they were
+// announced or not, but for those that have no place there.
+func (x *exchange) appendEnd(b []byte) []byte {
+	b = append(b, "0\r\n"...)
+	for f := range head.Fields(x.chunks.Trailers()) {
+		if trailing(f.Name) {
+			b = head.AppendField(b, f.Name, f.Value)
+		}
+	}
+	return append(b, "\r\n"...)
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -19,20 +18,9 @@ type Config struct {
 	// means 16 KiB.
 	HeaderSize int
 
-	// MaxIdle is how many connections per backend wait for their next request. Zero means
-	// 128, negative that each is closed behind its answer.
-	MaxIdle int
-
-	// IdleTimeout closes a connection that has waited that long. Zero means four seconds, negative
-	// never. A backend that closes first may do so while a request is on its way, and what is no
-	// retry by RFC 9110 §9.2.2 is then lost: the default stays below the five seconds after which
-	// Node.js and Apache close.
-	IdleTimeout time.Duration
-
-	// Dial opens connections to backends; its errors wrap one of routing's. Nil means what a zero
-	// dial.Dialer does. A connection that sock.Idle cannot look into is reused without having been
-	// checked.
-	Dial func(b *routing.Backend, timeout time.Duration) (net.Conn, error)
+	// Dial opens connections to backends; its errors wrap one of routing's. Nil means that of a zero
+	// dial.Dialer. A connection that sock.Idle cannot look into is reused without having been checked.
+	Dial func(*routing.Backend, dial.Request) (net.Conn, error)
 }
 
 // Transport carries requests to backends and keeps their connections for the next ones. It may be
@@ -45,10 +33,12 @@ type Transport struct {
 	mu sync.Mutex // guards the fields below
 
 	// idle are those that wait, the longest idle first. A Backend is an address and one way to speak to
-	// it: connections with TLS, without, and with other TLS are never taken for each other.
+	// it: connections with TLS, without, and with other TLS are never taken for each other. One of which
+	// none waits stays until the next sweep, for the sake of its slice.
 	idle map[*routing.Backend][]*conn
 
 	sweep  *time.Timer    // calls expire; nil until the first connection waits
+	due    time.Time      // when it does
 	armed  bool           // sweep is running or about to
 	closed bool           // nothing waits any more
 	sweeps sync.WaitGroup // the calls of expire that are armed or running
@@ -59,7 +49,7 @@ type conn struct {
 	net.Conn
 	backend *routing.Backend
 	reused  bool      // it has carried a request before this one
-	since   time.Time // when it began to wait
+	until   time.Time // when it is given up
 }
 
 // New makes a Transport. Close ends it.
@@ -67,16 +57,8 @@ func New(config Config) *Transport {
 	if config.HeaderSize <= 0 {
 		config.HeaderSize = 16 << 10
 	}
-	if config.MaxIdle == 0 {
-		config.MaxIdle = 128
-	}
-	if config.IdleTimeout == 0 {
-		config.IdleTimeout = 4 * time.Second
-	}
 	if config.Dial == nil {
-		config.Dial = func(b *routing.Backend, timeout time.Duration) (net.Conn, error) {
-			return new(dial.Dialer).Dial(nil, b, timeout, nil)
-		}
+		config.Dial = new(dial.Dialer).Dial
 	}
 	t := &Transport{config: config, idle: make(map[*routing.Backend][]*conn)}
 	t.readers.New = func() any { return bufio.NewReaderSize(nil, config.HeaderSize) }
@@ -104,21 +86,13 @@ func (t *Transport) Close() {
 	t.sweeps.Wait()
 }
 
-func (t *Transport) dial(b *routing.Backend, timeout time.Duration) (*conn, error) {
-	nc, err := t.config.Dial(b, timeout)
-	if err != nil {
-		return nil, err
-	}
-	return &conn{Conn: nc, backend: b}, nil
-}
-
 // take hands out the connection to b that has waited the shortest and can carry a request, or
 // nil. The last one used is the least likely to be closed by the backend, and those that no load
 // needs come of age.
 func (t *Transport) take(b *routing.Backend) *conn {
 	for {
 		c := t.pop(b)
-		if c == nil || t.usable(c) {
+		if c == nil || time.Now().Before(c.until) && sock.Idle(c.Conn) {
 			return c
 		}
 		c.Close()
@@ -135,26 +109,27 @@ func (t *Transport) pop(b *routing.Backend) *conn {
 	last := len(conns) - 1
 	c := conns[last]
 	conns[last] = nil
-	t.setLocked(b, conns[:last])
+	t.idle[b] = conns[:last]
 	return c
 }
 
-func (t *Transport) usable(c *conn) bool {
-	return (t.config.IdleTimeout < 0 || time.Since(c.since) < t.config.IdleTimeout) && sock.Idle(c.Conn)
-}
-
-// put keeps a connection for the next request, or closes it. Its last answer has been read to the
-// end, and no deadline is set.
-func (t *Transport) put(c *conn) {
+// put keeps a connection for the next request, or closes it. Its last answer has been read to the end, and
+// no deadline is set.
+func (t *Transport) put(c *conn, pool *routing.Pool) {
 	c.reused = true
-	c.since = time.Now()
+	c.until = time.Now().Add(pool.IdleTimeout)
 	t.mu.Lock()
 	conns := t.idle[c.backend]
-	keep := !t.closed && len(conns) < t.config.MaxIdle
+	keep := !t.closed && len(conns) < pool.MaxIdle
 	if keep {
 		t.idle[c.backend] = append(conns, c)
-		if t.config.IdleTimeout > 0 && !t.armed {
-			t.armLocked(t.config.IdleTimeout)
+		switch {
+		case !t.armed:
+			t.armLocked(c.until, pool.IdleTimeout)
+		case c.until.Before(t.due) && t.sweep.Stop():
+			// Another route keeps its connections longer.
+			t.due = c.until
+			t.sweep.Reset(pool.IdleTimeout)
 		}
 	}
 	t.mu.Unlock()
@@ -163,9 +138,9 @@ func (t *Transport) put(c *conn) {
 	}
 }
 
-// armLocked has expire called after d. There is no goroutine and no timer while nothing waits.
-func (t *Transport) armLocked(d time.Duration) {
-	t.armed = true
+// armLocked has expire called at due, after d. There is no goroutine and no timer while nothing waits.
+func (t *Transport) armLocked(due time.Time, d time.Duration) {
+	t.due, t.armed = due, true
 	t.sweeps.Add(1)
 	if t.sweep == nil {
 		t.sweep = time.AfterFunc(d, t.expire)
@@ -178,44 +153,35 @@ func (t *Transport) armLocked(d time.Duration) {
 func (t *Transport) expire() {
 	defer t.sweeps.Done()
 	now := time.Now()
-	next := time.Duration(-1)
+	var next time.Time
 	var old []*conn
 	t.mu.Lock()
 	for b, conns := range t.idle {
-		n := 0
-		for n < len(conns) && now.Sub(conns[n].since) >= t.config.IdleTimeout {
-			n++
+		// The order need not be that of their ends: routes with pools of their own may share a backend.
+		kept := conns[:0]
+		for _, c := range conns {
+			if !now.Before(c.until) {
+				old = append(old, c)
+				continue
+			}
+			kept = append(kept, c)
+			if next.IsZero() || c.until.Before(next) {
+				next = c.until
+			}
 		}
-		if n > 0 {
-			old = append(old, conns[:n]...)
-			conns = slices.Clone(conns[n:])
-			t.setLocked(b, conns)
-		}
-		if len(conns) == 0 {
-			continue
-		}
-		if wait := t.config.IdleTimeout - now.Sub(conns[0].since); next < 0 || wait < next {
-			next = wait
+		clear(conns[len(kept):])
+		if t.idle[b] = kept; len(kept) == 0 {
+			delete(t.idle, b) // backends come and go with the configuration
 		}
 	}
 	t.armed = false
-	if next >= 0 {
-		t.armLocked(next)
+	if !next.IsZero() && !t.closed {
+		t.armLocked(next, max(next.Sub(now), time.Millisecond))
 	}
 	t.mu.Unlock()
 	for _, c := range old {
 		c.Close()
 	}
-}
-
-// setLocked makes conns the idle connections to b. Backends come and go with the configuration: one
-// without connections leaves no trace.
-func (t *Transport) setLocked(b *routing.Backend, conns []*conn) {
-	if len(conns) == 0 {
-		delete(t.idle, b)
-		return
-	}
-	t.idle[b] = conns
 }
 
 // timedOut reports whether a deadline has passed, ours or the kernel's.

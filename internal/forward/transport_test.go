@@ -1,56 +1,29 @@
 package forward
 
 import (
-	"errors"
 	"io"
 	"net"
-	"strconv"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
+	"wsproxy/internal/dial"
 	"wsproxy/routing"
 )
 
 // neverDials fails as a dial does that has run out of time.
-func neverDials(*routing.Backend, time.Duration) (net.Conn, error) { return nil, routing.ErrTimeout }
-
-// ask sends a request on a connection that stays open and returns the answer's body.
-func ask(t *testing.T, c *rawConn, request string) (status, body string) {
-	t.Helper()
-	if err := c.send(request); err != nil {
-		t.Fatal(err)
-	}
-	h, err := c.readHead()
-	if err != nil {
-		t.Fatalf("answer's head: %v after %q", err, h)
-	}
-	length := 0
-	for _, line := range strings.Split(h, "\r\n") {
-		if v, ok := strings.CutPrefix(line, "Content-Length: "); ok {
-			length, _ = strconv.Atoi(v)
-		}
-	}
-	b := make([]byte, length)
-	if _, err := io.ReadFull(c, b); err != nil {
-		t.Fatalf("answer's body: %v", err)
-	}
-	return strings.Fields(h)[1], string(b)
-}
+func neverDials(*routing.Backend, dial.Request) (net.Conn, error) { return nil, routing.ErrTimeout }
 
 const (
-	keepGet  = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-	keepPut  = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
-	keepPost = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
-	keepHead = "DELETE / HTTP/1.1\r\nHost: a\r\n\r\n"
+	keepGet    = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	keepPut    = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
+	keepPost   = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+	keepDelete = "DELETE / HTTP/1.1\r\nHost: a\r\n\r\n"
+	keepPostHi = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
 )
 
-// answerNumber tells the client on which connection its request came.
-func answerNumber(c *rawConn) error {
-	n := strconv.Itoa(c.n)
-	return c.send("HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(len(n)) + "\r\n\r\n" + n)
-}
+var largePut = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n" + strings.Repeat("x", 10000)
 
 // What becomes of a request on a connection that the backend closes at the worst moment: it has read
 // the request, and does not answer.
@@ -59,9 +32,12 @@ func TestSecondRequestOnAConnectionThatFails(t *testing.T) {
 		name, request, status, body string
 	}{
 		{"GET is repeated", keepGet, "200", "2"},
-		{"DELETE is repeated", keepHead, "200", "2"},
+		{"DELETE is repeated", keepDelete, "200", "2"},
+		{"PUT with a body that is there is repeated", keepPut, "200", "2"},
+		{"PUT with a body that has to be waited for is not", largePut, "502", ""},
 		{"POST is not", keepPost, "502", ""},
-		{"PUT with a body is not", keepPut, "502", ""},
+		{"POST with a body that is there is not", keepPostHi, "502", ""},
+		{"PATCH is not", "PATCH / HTTP/1.1\r\nHost: a\r\n\r\n", "502", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -81,7 +57,7 @@ func TestSecondRequestOnAConnectionThatFails(t *testing.T) {
 				}
 			})
 			p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
-			c := dialRaw(t, p.addr)
+			c := p.dial(t)
 			if status, body := ask(t, c, keepGet); status != "200" || body != "1" {
 				t.Fatalf("first request: %s %q", status, body)
 			}
@@ -89,7 +65,7 @@ func TestSecondRequestOnAConnectionThatFails(t *testing.T) {
 			status, body := ask(t, c, tt.request)
 			want := int32(3)
 			if tt.status == "502" {
-				wantError(t, p, routing.ErrAnswer)
+				p.wantError(t, routing.ErrAnswer)
 				want, body = 2, ""
 			}
 			if status != tt.status || body != tt.body {
@@ -116,7 +92,7 @@ func TestNothingIsRepeatedTwice(t *testing.T) {
 		}
 	})
 	p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
-	c := dialRaw(t, p.addr)
+	c := p.dial(t)
 	ask(t, c, keepGet)
 	if status, _ := ask(t, c, keepGet); status != "502" {
 		t.Errorf("got %s, want 502", status)
@@ -160,7 +136,7 @@ func TestConnectionsThatAreNotReused(t *testing.T) {
 				_ = answerNumber(c)
 			})
 			p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
-			c := dialRaw(t, p.addr)
+			c := p.dial(t)
 			ask(t, c, tt.request)
 			if tt.name != "unread bytes" {
 				// All but this one are closed at once.
@@ -190,7 +166,7 @@ func TestUnsolicitedAnswerIsNotTaken(t *testing.T) {
 		}
 	})
 	p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
-	c := dialRaw(t, p.addr)
+	c := p.dial(t)
 	ask(t, c, keepGet)
 	close(idle)
 	<-sent
@@ -199,183 +175,67 @@ func TestUnsolicitedAnswerIsNotTaken(t *testing.T) {
 	}
 }
 
-func TestPoolIsBoundedAndLastInFirstOut(t *testing.T) {
-	to := at(rawBackend(t, func(c *rawConn) { io.Copy(io.Discard, c) }))
-	transport := New(Config{MaxIdle: 2})
-	defer transport.Close()
-	var conns []*conn
-	for range 3 {
-		c, err := transport.dial(to, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		conns = append(conns, c)
-	}
-	for _, c := range conns {
-		transport.put(c)
-	}
-	if _, err := conns[2].Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("write on the third connection: %v, want it closed", err)
-	}
-	for i, want := range []*conn{conns[1], conns[0], nil} {
-		got := transport.take(to)
-		if got != want {
-			t.Errorf("take %d gave %p, want %p", i, got, want)
-		}
-		if got != nil {
-			got.Close()
-		}
-	}
-	if len(transport.idle) != 0 {
-		t.Errorf("%d backends left in an empty pool, want 0", len(transport.idle))
-	}
+// dullConn fails with its second write, of which it takes so many bytes.
+type dullConn struct {
+	net.Conn
+	writes, takes int
 }
 
-// Two ways to speak to an address are two backends, whose connections are never taken for each other.
-func TestPoolKeepsBackendsApart(t *testing.T) {
-	plain := at(rawBackend(t, func(c *rawConn) { io.Copy(io.Discard, c) }))
-	verified := &routing.Backend{Addr: plain.Addr, TLS: &routing.BackendTLS{ServerName: "a"}}
-	blind := &routing.Backend{Addr: plain.Addr, TLS: &routing.BackendTLS{ServerName: "a", InsecureSkipVerify: true}}
-	transport := New(Config{})
-	defer transport.Close()
-	for _, b := range []*routing.Backend{plain, verified, blind} {
-		nc, err := net.Dial("tcp", b.Addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := &conn{Conn: nc, backend: b}
-		transport.put(c)
-		for _, other := range []*routing.Backend{plain, verified, blind} {
-			got := transport.take(other)
-			if want := other == b; (got == c) != want || got != nil && !want {
-				t.Errorf("take(%+v) gave %p with the connection %p to %+v waiting", other, got, c, b)
+func (c *dullConn) Write(p []byte) (int, error) {
+	if c.writes++; c.writes < 2 {
+		return c.Conn.Write(p)
+	}
+	n, _ := c.Conn.Write(p[:min(c.takes, len(p))])
+	return n, io.ErrClosedPipe
+}
+
+// What no backend can have seen is sent again, whatever it is.
+func TestRequestThatWasNeverWritten(t *testing.T) {
+	for _, tt := range []struct {
+		name, request string
+		takes         int
+		status        string
+	}{
+		{"POST", keepPost, 0, "200"},
+		{"POST with a body", keepPostHi, 0, "200"},
+		{"a body that streams", largePut, 0, "200"},
+		{"a byte of POST has been written", keepPost, 1, "502"},
+		{"a byte of a body that streams has been written", largePut, 1, "502"},
+		{"a byte of GET has been written", keepGet, 1, "200"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			first := true
+			backend := rawBackend(t, func(c *rawConn) {
+				for {
+					r, err := http.ReadRequest(c.Reader)
+					if err != nil {
+						return
+					}
+					if n, err := io.Copy(io.Discard, r.Body); n != max(0, r.ContentLength) || err != nil || answerNumber(c) != nil {
+						return
+					}
+				}
+			})
+			p := startProxy(t, proxyOptions{
+				config: Config{Dial: func(b *routing.Backend, _ dial.Request) (net.Conn, error) {
+					c, err := net.Dial("tcp", b.Addr)
+					if first {
+						first = false
+						c = &dullConn{Conn: c, takes: tt.takes}
+					}
+					return c, err
+				}},
+				to: To{Backend: at(backend)},
+			})
+			c := p.dial(t)
+			if _, body := ask(t, c, keepGet); body != "1" {
+				t.Errorf("the first request is on connection %s", body)
 			}
-		}
-		c.Close()
-	}
-}
-
-// A backend with TLS never gets a plain byte, whoever forgets what to shake hands with.
-func TestBackendWithTLSIsNotDialledWithout(t *testing.T) {
-	ln := listen(t)
-	transport := New(Config{})
-	defer transport.Close()
-	_, err := transport.dial(&routing.Backend{Addr: ln.Addr().String(), TLS: &routing.BackendTLS{ServerName: "a"}}, time.Minute)
-	if !errors.Is(err, routing.ErrTLS) {
-		t.Errorf("dial: %v, want %v", err, routing.ErrTLS)
-	}
-}
-
-func TestPoolOff(t *testing.T) {
-	backend := rawBackend(t, func(c *rawConn) {
-		for {
-			if _, err := c.readHead(); err != nil || answerNumber(c) != nil {
-				return
+			p.wantError(t, nil)
+			status, body := ask(t, c, tt.request)
+			if status != tt.status || status == "200" && body != "2" {
+				t.Errorf("got %s %q, want %s", status, body, tt.status)
 			}
-		}
-	})
-	p := startProxy(t, proxyOptions{config: Config{MaxIdle: -1}, to: To{Backend: at(backend)}})
-	c := dialRaw(t, p.addr)
-	for _, want := range []string{"1", "2"} {
-		if _, body := ask(t, c, keepGet); body != want {
-			t.Errorf("on connection %s, want %s", body, want)
-		}
-	}
-}
-
-func TestIdleConnectionsAreClosed(t *testing.T) {
-	ended := make(chan struct{}, 10)
-	to := at(rawBackend(t, func(c *rawConn) {
-		io.Copy(io.Discard, c)
-		ended <- struct{}{}
-	}))
-	t.Run("after IdleTimeout", func(t *testing.T) {
-		transport := New(Config{IdleTimeout: time.Millisecond})
-		defer transport.Close()
-		for range 3 {
-			c, err := transport.dial(to, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			transport.put(c)
-		}
-		for range 3 {
-			<-ended
-		}
-	})
-	t.Run("by Close", func(t *testing.T) {
-		transport := New(Config{IdleTimeout: -1})
-		c, err := transport.dial(to, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		transport.put(c)
-		transport.Close()
-		<-ended
-		if c, err = transport.dial(to, 0); err != nil {
-			t.Fatal(err)
-		}
-		transport.put(c)
-		<-ended
-	})
-}
-
-// A connection that is too old is not handed out though the sweep has not come by yet.
-func TestOldConnectionIsNotTaken(t *testing.T) {
-	to := at(rawBackend(t, func(c *rawConn) { io.Copy(io.Discard, c) }))
-	transport := New(Config{IdleTimeout: time.Hour})
-	defer transport.Close()
-	c, err := transport.dial(to, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport.put(c)
-	c.since = c.since.Add(-2 * time.Hour)
-	if got := transport.take(to); got != nil {
-		t.Errorf("take gave a connection two hours old, want none")
-		got.Close()
-	}
-}
-
-func TestErrorsNameOperationObjectAndCause(t *testing.T) {
-	ln := listen(t)
-	addr := ln.Addr().String()
-	ln.Close()
-	transport := New(Config{})
-	defer transport.Close()
-	_, err := transport.dial(at(addr), time.Minute)
-	want := "dial backend " + addr + ": backend unreachable: connect: connection refused"
-	if err == nil || err.Error() != want || !errors.Is(err, routing.ErrDial) || errors.Is(err, routing.ErrTimeout) {
-		t.Errorf("got %v, want %s", err, want)
-	}
-}
-
-// The sweep closes what is old and comes again for the rest.
-func TestSweepLeavesYoungConnections(t *testing.T) {
-	ended := make(chan int, 2)
-	to := at(rawBackend(t, func(c *rawConn) {
-		io.Copy(io.Discard, c)
-		ended <- c.n
-	}))
-	transport := New(Config{IdleTimeout: time.Hour})
-	defer transport.Close()
-	var conns []*conn
-	for range 2 {
-		c, err := transport.dial(to, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		conns = append(conns, c)
-		transport.put(c)
-	}
-	transport.mu.Lock()
-	conns[0].since = conns[0].since.Add(-2 * time.Hour)
-	transport.sweep.Reset(0)
-	transport.mu.Unlock()
-	<-ended
-	if got := transport.take(to); got != conns[1] {
-		t.Errorf("take gave %p, want the young connection %p", got, conns[1])
-	} else {
-		got.Close()
+		})
 	}
 }

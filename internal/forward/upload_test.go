@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
+	"wsproxy/internal/dial"
 	"wsproxy/routing"
 )
 
@@ -27,19 +27,19 @@ func TestEarlyAnswerReachesClient(t *testing.T) {
 		{"stays open", func(c *rawConn) {
 			c.readHead()
 			_ = c.send(refusal)
-			io.Copy(io.Discard, c)
+			_, _ = io.Copy(io.Discard, c)
 		}},
 		{"without a body", func(c *rawConn) {
 			c.readHead()
 			_ = c.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
-			io.Copy(io.Discard, c)
+			_, _ = io.Copy(io.Discard, c)
 		}},
 	}
 	for _, b := range backends {
-		for _, client := range clients(t)[:2] {
+		for _, client := range ways {
 			t.Run(b.name+"/"+client.name+"/stalled client", func(t *testing.T) {
-				p := startProxy(t, proxyOptions{to: To{Backend: at(rawBackend(t, b.serve))}, listen: client.wrap})
-				c := dialRaw(t, p.addr)
+				p := startProxy(t, proxyOptions{to: To{Backend: at(rawBackend(t, b.serve))}, way: client})
+				c := p.dial(t)
 				if err := c.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 20000)); err != nil {
 					t.Fatal(err)
 				}
@@ -53,8 +53,8 @@ func TestEarlyAnswerReachesClient(t *testing.T) {
 				}
 			})
 			t.Run(b.name+"/"+client.name+"/client that never stops", func(t *testing.T) {
-				p := startProxy(t, proxyOptions{to: To{Backend: at(rawBackend(t, b.serve))}, listen: client.wrap})
-				r, _ := http.NewRequest("POST", "http://"+p.addr, io.LimitReader(pattern(), 1<<30))
+				p := startProxy(t, proxyOptions{to: To{Backend: at(rawBackend(t, b.serve))}, way: client})
+				r, _ := http.NewRequest("POST", p.url(), io.LimitReader(pattern(), 1<<30))
 				resp, err := httpClient(t).Do(r)
 				if err != nil {
 					t.Fatal(err)
@@ -80,14 +80,14 @@ func TestClientThatLeavesWhileItSends(t *testing.T) {
 				failed <- err
 			})
 			p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
-			c := dialRaw(t, p.addr)
+			c := p.dial(t)
 			_ = c.send("POST / HTTP/1.1\r\nHost: a\r\n" + framing + strings.Repeat("x", 20000))
 			<-got
 			c.Close()
 			if err := <-failed; err == nil {
 				t.Error("the backend has read a whole body, want it cut off")
 			}
-			wantError(t, p, ErrClient)
+			p.wantError(t, ErrClient)
 		})
 	}
 }
@@ -107,9 +107,9 @@ func TestBothDirectionsAtOnce(t *testing.T) {
 			}
 		}
 	})
-	for _, client := range clients(t) {
+	for _, client := range ways {
 		t.Run(client.name, func(t *testing.T) {
-			p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}, listen: client.wrap})
+			p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}, way: client})
 			body, send := io.Pipe()
 			type result struct {
 				resp *http.Response
@@ -117,7 +117,7 @@ func TestBothDirectionsAtOnce(t *testing.T) {
 			}
 			got := make(chan result, 1)
 			go func() {
-				resp, err := httpClient(t).Post(client.scheme+p.addr, "", body)
+				resp, err := httpClient(t).Post(p.url(), "", body)
 				got <- result{resp, err}
 			}()
 			io.WriteString(send, "piece 0\n")
@@ -150,11 +150,11 @@ func TestClientThatLeavesBothDirectionsSilent(t *testing.T) {
 	backend := rawBackend(t, func(c *rawConn) {
 		c.readHead()
 		_ = c.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-		io.Copy(io.Discard, c)
+		_, _ = io.Copy(io.Discard, c)
 		close(ended)
 	})
 	p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
-	c := dialRaw(t, p.addr)
+	c := p.dial(t)
 	_ = c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
 	if _, err := c.readHead(); err != nil {
 		t.Fatal(err)
@@ -163,14 +163,22 @@ func TestClientThatLeavesBothDirectionsSilent(t *testing.T) {
 	<-ended
 }
 
-// A small body that does not come whole bothers no backend.
+// A small body that does not come whole never looks whole to the backend.
 func TestSmallBodyCutOff(t *testing.T) {
-	backend := rawBackend(t, func(c *rawConn) { t.Error("the backend got a connection") })
-	p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}, prefetch: 1})
-	c := dialRaw(t, p.addr)
+	got := make(chan error, 1)
+	backend := rawBackend(t, func(c *rawConn) {
+		_, _ = c.readHead()
+		_, err := io.ReadFull(c, make([]byte, 100))
+		got <- err
+	})
+	p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}})
+	c := p.dial(t)
 	_ = c.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n0123456789")
 	c.Close()
-	wantError(t, p, ErrClient)
+	p.wantError(t, ErrClient)
+	if err := <-got; err == nil {
+		t.Error("the backend has read a whole body, want it cut off")
+	}
 }
 
 // panicConn panics in a write of its own choice, or in every read from then on.
@@ -202,7 +210,7 @@ func TestPanics(t *testing.T) {
 	t.Run("while the body is sent", func(t *testing.T) {
 		backend := rawBackend(t, func(c *rawConn) { io.Copy(io.Discard, c) })
 		p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}, config: Config{Dial: dialPanic(2, nil)}})
-		c := dialRaw(t, p.addr)
+		c := p.dial(t)
 		if status, _ := ask(t, c, large+strings.Repeat("x", 10000)); status == "200" {
 			t.Errorf("got %s, want an error", status)
 		}
@@ -214,10 +222,10 @@ func TestPanics(t *testing.T) {
 			_ = c.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
 			<-noReads
 			_ = c.send("01234")
-			io.Copy(io.Discard, c)
+			_, _ = io.Copy(io.Discard, c)
 		})
 		p := startProxy(t, proxyOptions{to: To{Backend: at(backend)}, config: Config{Dial: dialPanic(0, noReads)}})
-		c := dialRaw(t, p.addr)
+		c := p.dial(t)
 		if err := c.send(large + strings.Repeat("x", 9000)); err != nil {
 			t.Fatal(err)
 		}
@@ -231,8 +239,8 @@ func TestPanics(t *testing.T) {
 	})
 }
 
-func dialPanic(lastWrite int, noReads chan struct{}) func(*routing.Backend, time.Duration) (net.Conn, error) {
-	return func(b *routing.Backend, _ time.Duration) (net.Conn, error) {
+func dialPanic(lastWrite int, noReads chan struct{}) func(*routing.Backend, dial.Request) (net.Conn, error) {
+	return func(b *routing.Backend, _ dial.Request) (net.Conn, error) {
 		c, err := net.Dial("tcp", b.Addr)
 		return &panicConn{Conn: c, lastWrite: lastWrite, noReads: noReads}, err
 	}

@@ -11,12 +11,14 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"wsproxy/internal/front"
 	"wsproxy/internal/front/fronttest"
 	"wsproxy/tlsterm"
 )
@@ -71,9 +73,16 @@ func TestClientCertificateReachesTheBackend(t *testing.T) {
 		{"TLS, require", tlsterm.RequireClientCert, []tls.Certificate{cert}, true, fields},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr, TLS: func(c *tlsterm.Config) {
-				c.ClientAuth, c.ClientCA = tt.auth, ca
-			}})
+			p := fronttest.Start(t, fronttest.Config{
+				Backend: backend.Addr,
+				TLS:     func(c *tlsterm.Config) { c.ClientAuth, c.ClientCA = tt.auth, ca },
+				Front:   func(c *front.Config) { c.Limits.Underscores = true },
+			})
+			addr := p.Addr
+			if tt.tls {
+				addr = p.TLSAddr
+			}
+			_, port, _ := net.SplitHostPort(addr)
 			dial := func() *fronttest.Conn {
 				if tt.tls {
 					return fronttest.DialTLS(t, p.TLSAddr, tt.show...)
@@ -81,7 +90,7 @@ func TestClientCertificateReachesTheBackend(t *testing.T) {
 				return fronttest.Dial(t, p.Addr)
 			}
 			check := func(what, head string) {
-				if !strings.HasSuffix(head, "X-Forwarded-Host: site.test\r\n"+tt.want+"\r\n") {
+				if !strings.HasSuffix(head, "X-Forwarded-Host: site.test\r\nX-Forwarded-Port: "+port+"\r\n"+tt.want+"\r\n") {
 					t.Errorf("%s: the backend gets\n%s, want at its end\n%s", what, head, tt.want)
 				}
 				for _, word := range []string{"root", "cm9vdA", "_"} {

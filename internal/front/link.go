@@ -1,7 +1,6 @@
 package front
 
 import (
-	"net"
 	"net/netip"
 	"time"
 
@@ -12,7 +11,8 @@ import (
 // link is what the front knows of a link while it lasts; there are as many as there are links.
 type link struct {
 	server  *Server
-	client  netip.AddrPort
+	client  netip.Addr
+	port    uint16 // the client's, 0 where only its address is known
 	backend *routing.Backend
 	route   *routing.Route
 }
@@ -21,7 +21,7 @@ type link struct {
 func (l *link) Ended(r splice.Result) {
 	l.backend.Release()
 	attrs := []any{
-		"client", l.client.String(), "backend", l.backend.Addr, "route", l.route.Name, "cause", r.Cause.String(),
+		"client", clientText(l.client, l.port), "backend", l.backend.Addr, "route", l.route.Name, "cause", r.Cause.String(),
 		"client_code", r.ClientCode, "backend_code", r.BackendCode,
 		"bytes_in", r.ToBackend.Bytes, "bytes_out", r.ToClient.Bytes,
 		"messages_in", r.ToBackend.Messages, "messages_out", r.ToClient.Messages,
@@ -31,12 +31,4 @@ func (l *link) Ended(r splice.Result) {
 		attrs = append(attrs, "err", r.Err)
 	}
 	l.server.cfg.Log.Info("link", attrs...)
-}
-
-// addrPort is a TCP address as a value; the zero value for any other.
-func addrPort(a net.Addr) netip.AddrPort {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.AddrPort()
-	}
-	return netip.AddrPort{}
 }

@@ -15,40 +15,49 @@ import (
 // errRedirects is a handshake on a listener that redirects. WebSocket clients follow no redirect:
 // browsers must not (WHATWG WebSockets §2.2), and most libraries do not; a client that is sent
 // elsewhere says only that it could not connect. The text of a refusal says what is wrong.
-var errRedirects = errors.New("no WebSockets on this port; use wss://")
+var (
+	errRedirects = errors.New("no WebSockets on this port; use wss://")
+
+	// errNoHost is a request of HTTP/1.0 without a Host, which could be sent anywhere.
+	errNoHost = errors.New("no Host to redirect to")
+)
 
 // onPlainPort does what only plain listeners do, and reports whether that was all: it answers
 // challenges of an ACME server, and sends everything else to https where the listener does that.
-func (s *Server) onPlainPort(ctx *fasthttp.RequestCtx, target, path []byte) (done bool) {
-	if ctx.IsTLS() {
+func (s *Server) onPlainPort(r *request) (done bool) {
+	if r.conn.TLS() != nil {
 		return false
 	}
 	if s.cfg.Challenge != nil {
-		if body, ok := s.cfg.Challenge(hostname(string(ctx.Request.Header.Host())), string(path)); ok {
-			ctx.SetContentType("application/octet-stream") // RFC 8555 §8.3
-			ctx.SetBody(body)
-			s.cfg.Log.Debug("challenge answered", "client", ctx.RemoteAddr().String())
+		if body, ok := s.cfg.Challenge(hostname(string(r.host)), string(r.path)); ok {
+			r.ctx.SetContentType("application/octet-stream") // RFC 8555 §8.3
+			r.ctx.SetBody(body)
+			if !r.conn.Body().Whole() {
+				r.hangUp()
+			}
+			s.cfg.Log.Debug("challenge answered", "client", r.from())
 			return true
 		}
 	}
-	conn, ok := ctx.Conn().(interface{ HTTPSPort() int })
+	conn, ok := r.conn.Conn.(interface{ HTTPSPort() int })
 	if !ok || conn.HTTPSPort() == 0 {
 		return false
 	}
-	switch host := hostname(string(ctx.Request.Header.Host())); {
-	case upgrade.Wanted(&ctx.Request.Header):
-		s.refuse(ctx, nil, errRedirects)
+	switch host := hostname(string(r.host)); {
+	case upgrade.Wanted(&r.ctx.Request.Header):
+		s.refuse(r, errRedirects)
 	case host == "":
-		s.refuse(ctx, nil, fmt.Errorf("%w: no Host to redirect to", errMalformed))
+		s.refuse(r, errNoHost)
 	default:
-		redirect(ctx, host, conn.HTTPSPort(), target)
+		r.redirect(host, conn.HTTPSPort())
 	}
 	return true
 }
 
 // redirect answers with the same URL in https. A request that is more than a question keeps its
 // method and body with 308, which old clients do not know; 301 is known to all.
-func redirect(ctx *fasthttp.RequestCtx, host string, port int, target []byte) {
+func (r *request) redirect(host string, port int) {
+	ctx := r.ctx
 	status := fasthttp.StatusPermanentRedirect
 	if ctx.IsGet() || ctx.IsHead() {
 		status = fasthttp.StatusMovedPermanently
@@ -58,7 +67,7 @@ func redirect(ctx *fasthttp.RequestCtx, host string, port int, target []byte) {
 	if port != 443 {
 		location.WriteString(":" + strconv.Itoa(port))
 	}
-	for _, c := range target {
+	for _, c := range r.target {
 		if c <= ' ' || c >= 0x7f {
 			fmt.Fprintf(&location, "%%%02X", c)
 		} else {
@@ -70,8 +79,8 @@ func redirect(ctx *fasthttp.RequestCtx, host string, port int, target []byte) {
 	ctx.Response.Header.Set("Location", location.String())
 	ctx.SetContentType("text/plain; charset=utf-8")
 	ctx.SetBodyString("this is at " + location.String() + "\n")
-	if hasBody(&ctx.Request.Header) {
-		hangUpOn(ctx)
+	if !r.conn.Body().Whole() {
+		r.hangUp()
 	}
 }
 

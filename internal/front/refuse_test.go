@@ -36,7 +36,7 @@ func TestRefusals(t *testing.T) {
 			{Host: "a", Path: "/silent", Backends: backendAt(silent.Addr), HandshakeTimeout: short, ResponseTimeout: short},
 			{Host: "a", Path: "/wrong", Backends: backendAt(wrong.Addr)},
 		},
-		Front: func(c *front.Config) { c.BodySize = 1000; c.HeaderSize = 4 << 10 },
+		Front: func(c *front.Config) { c.Limits.BodySize = 1000; c.Limits.HeaderSize = 4 << 10 },
 	})
 	handshake := func(path string) string {
 		return strings.NewReplacer("/chat?room=1", path, "site.test", "a").Replace(fronttest.Handshake)
@@ -66,7 +66,7 @@ func TestRefusals(t *testing.T) {
 			map[string]string{"Sec-Websocket-Version": "13", "Upgrade": "websocket"}},
 		{"header too large", "GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 5<<10) + "\r\n\r\n", 431, "", true, nil},
 		{"backend down", "GET /down HTTP/1.1\r\nHost: a\r\n\r\n", 502, "a/down", false, nil},
-		{"backend down, body", "POST /down HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", 502, "a/down", true, nil},
+		{"backend down, body", "POST /down HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", 502, "a/down", false, nil},
 		{"backend down, handshake", handshake("/down"), 502, "a/down", true, nil},
 		{"backend answers nonsense", "GET /wrong HTTP/1.1\r\nHost: a\r\n\r\n", 502, "a/wrong", false, nil},
 		{"backend answers nonsense, handshake", handshake("/wrong"), 502, "a/wrong", true, nil},
@@ -160,7 +160,7 @@ func TestBodyOfARefusedRequestIsNotRead(t *testing.T) {
 // The answer arrives although the client has far more to send.
 func TestTooLargeIsReadByAClientThatSends(t *testing.T) {
 	backend := fronttest.Listen(t)
-	p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr, Front: func(c *front.Config) { c.BodySize = 1000 }})
+	p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr, Front: func(c *front.Config) { c.Limits.BodySize = 1000 }})
 	for name, head := range map[string]string{
 		"length": "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n",
 		"header": "GET / HTTP/1.1\r\nHost: a\r\nX: ",
@@ -178,7 +178,7 @@ func TestTooLargeIsReadByAClientThatSends(t *testing.T) {
 
 func TestChunkedBodyHasALimit(t *testing.T) {
 	backend := fronttest.Listen(t)
-	p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr, Front: func(c *front.Config) { c.BodySize = 1000 }})
+	p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr, Front: func(c *front.Config) { c.Limits.BodySize = 1000 }})
 	const head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 	t.Run("kept", func(t *testing.T) {
 		c := fronttest.Dial(t, p.Addr)

@@ -1,7 +1,7 @@
 // Package head is the head of an HTTP/1.1 message as bytes: a start line and field lines, kept in
-// the order and the spelling in which they arrived. fasthttp re-orders and re-spells what it
-// writes; a backend behind wsproxy sees what its client sent, so request heads are built here from
-// the raw block, and a backend's answer to an opening handshake is read here.
+// the order and the spelling in which they arrived. A backend behind wsproxy sees what its client
+// sent, and a client what the backend answered, so heads are read strictly here, where they end is
+// found out, and those that go out are built from the raw blocks of those that came in.
 package head
 
 import (
@@ -64,13 +64,16 @@ func Check(block []byte) error {
 func Fields(block []byte) iter.Seq[Field] {
 	return func(yield func(Field) bool) {
 		for len(block) > 0 {
-			var line []byte
-			line, block, _ = bytes.Cut(block, crlf)
-			if len(line) == 0 {
+			// CR stands nowhere but in line ends: Check has seen to that.
+			line := block
+			if i := bytes.IndexByte(block, '\r'); i >= 0 {
+				line = block[:i]
+			}
+			if block = block[min(len(line)+len("\r\n"), len(block)):]; len(line) == 0 {
 				return
 			}
 			name, value, _ := bytes.Cut(line, colon)
-			if !yield(Field{Name: name, Value: bytes.Trim(value, " \t")}) {
+			if !yield(Field{Name: name, Value: trim(value)}) {
 				return
 			}
 		}
@@ -82,8 +85,8 @@ func Fields(block []byte) iter.Seq[Field] {
 func Elements(value []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for len(value) > 0 {
-			end := listEnd(value)
-			element := bytes.Trim(value[:end], " \t")
+			end, _ := listEnd(value)
+			element := trim(value[:end])
 			if len(element) > 0 && !yield(element) {
 				return
 			}
@@ -92,41 +95,37 @@ func Elements(value []byte) iter.Seq[[]byte] {
 	}
 }
 
-// listEnd is the index of the first comma outside a quoted string, or len(value).
-func listEnd(value []byte) int {
-	quoted := false
+// listEnd is the index of the first comma outside a quoted string, or len(value). open tells of a
+// quoted string that has no end.
+func listEnd(value []byte) (end int, open bool) {
 	for i := 0; i < len(value); i++ {
 		switch {
-		case quoted && value[i] == '\\':
+		case open && value[i] == '\\':
 			i++
 		case value[i] == '"':
-			quoted = !quoted
-		case value[i] == ',' && !quoted:
-			return i
+			open = !open
+		case value[i] == ',' && !open:
+			return i, false
 		}
 	}
-	return len(value)
+	return len(value), open
+}
+
+// trim is b without the white space around it (OWS, RFC 9110 §5.6.3).
+func trim(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 // HasElement reports whether the list has the element, in any case.
 func HasElement(value []byte, element string) bool {
 	for e := range Elements(value) {
 		if EqualFold(e, element) {
-			return true
-		}
-	}
-	return false
-}
-
-// HopByHop reports whether a field belongs to one connection and is never passed on (RFC 9110
-// §7.6.1, and the two fields of proxy authentication that are meant for the next proxy only).
-// Fields that Connection names are hop-by-hop as well; the caller knows which.
-func HopByHop(name []byte) bool {
-	for _, hop := range [...]string{
-		"Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding",
-		"Upgrade", "Proxy-Authenticate", "Proxy-Authorization",
-	} {
-		if EqualFold(name, hop) {
 			return true
 		}
 	}
@@ -145,12 +144,14 @@ func IsToken(b []byte) bool {
 
 // EqualFold compares ASCII in any case; a byte from 0x80 on equals itself only. bytes.EqualFold
 // would let U+212A, the Kelvin sign, pass for a k.
-func EqualFold(b []byte, s string) bool {
-	if len(b) != len(s) {
+func EqualFold(b []byte, s string) bool { return equalFold(b, s) }
+
+func equalFold[A, B []byte | string](a A, b B) bool {
+	if len(a) != len(b) {
 		return false
 	}
-	for i := range b {
-		if lower(b[i]) != lower(s[i]) {
+	for i := range len(a) {
+		if lower(a[i]) != lower(b[i]) {
 			return false
 		}
 	}

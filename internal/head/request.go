@@ -1,7 +1,5 @@
 package head
 
-import "bytes"
-
 // Request is the head of a request on its way to a backend. All of it stays the caller's.
 type Request struct {
 	// Method and Target stand in the request line as the client sent them.
@@ -14,47 +12,53 @@ type Request struct {
 	// which HTTP/1.0 allows, must have it set.
 	Host string
 
-	// ClientIP, Proto (http or https) and, unless empty, ClientHost become X-Forwarded-For, -Proto
-	// and -Host.
-	ClientIP, Proto, ClientHost string
+	// Origin becomes the X-Forwarded fields, and Forwarded.
+	Origin Origin
 
 	// ClientCert, unless nil, becomes X-Client-Cert-Subject, -San and -Fingerprint.
 	ClientCert *ClientCert
 
 	// Upgrade keeps the request an opening handshake: Connection and Upgrade, which are
 	// hop-by-hop, stand again where the client had them. A handshake has no body and no fields
-	// that frame one.
+	// that frame or expect one.
 	Upgrade bool
+
+	// Edit changes what the backend gets. Nil changes nothing.
+	Edit *Edit
 }
 
 // Append appends the head to dst: the request line of HTTP/1.1, the client's fields in their order
-// and spelling, then the X-Forwarded fields and the empty line. Left out are
+// and spelling, then those that tell of the origin and of the client's certificate, and the empty
+// line. Left out are
 //   - hop-by-hop fields and those that Connection names (RFC 9110 §7.6.1), but for
 //     Transfer-Encoding, since a body is passed on in the framing it came in;
-//   - Expect, which the server in front has already answered;
-//   - what is Reserved, which nobody has reason to believe of the client.
+//   - what is Reserved, which nobody has reason to believe of the client. What a trusted proxy says
+//     of the origin goes into our own fields; X-Forwarded fields that we have none of stay its own.
 func (r *Request) Append(dst []byte) []byte {
 	dst = append(dst, r.Method...)
 	dst = append(dst, ' ')
 	dst = append(dst, r.Target...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
+	start := len(dst)
 
 	named := ConnectionNames(r.Fields)
 	host := false
 	var u upgradeFields
 	for f := range Fields(r.Fields) {
-		switch {
-		case r.Upgrade && u.append(&dst, f):
-		case f.Is("Transfer-Encoding"), f.Is("Content-Length"):
+		switch k := kindOf(f.Name); {
+		case r.Upgrade && u.append(&dst, f, k):
+		case k == kindTransferEncoding, k == kindContentLength:
 			if !r.Upgrade {
 				dst = AppendField(dst, f.Name, f.Value)
 			}
-		case f.Is("Host"):
+		case k == kindHost:
 			if host = true; r.Host != "" {
-				f.Value = []byte(r.Host)
+				dst = AppendField(dst, f.Name, r.Host)
+			} else {
+				dst = AppendField(dst, f.Name, f.Value)
 			}
-			dst = AppendField(dst, f.Name, f.Value)
-		case HopByHop(f.Name), f.Is("Expect"), Reserved(f.Name), named.Has(f.Name):
+		case k.hopByHop(), k == kindExpect && r.Upgrade, named.Has(f.Name),
+			k.reserved() && !(k == kindForwardedMore && r.Origin.Trusted):
 		default:
 			dst = AppendField(dst, f.Name, f.Value)
 		}
@@ -63,15 +67,11 @@ func (r *Request) Append(dst []byte) []byte {
 		// HTTP/1.0 knows requests without; HTTP/1.1 does not (RFC 9112 §3.2).
 		dst = AppendField(dst, "Host", r.Host)
 	}
-	dst = AppendField(dst, "X-Forwarded-For", r.ClientIP)
-	dst = AppendField(dst, "X-Forwarded-Proto", r.Proto)
-	if r.ClientHost != "" {
-		dst = AppendField(dst, "X-Forwarded-Host", r.ClientHost)
-	}
+	dst = r.Origin.append(dst, r.Fields)
 	if r.ClientCert != nil {
 		dst = r.ClientCert.append(dst)
 	}
-	return append(dst, crlf...)
+	return append(r.Edit.apply(dst, start), crlf...)
 }
 
 // upgradeFields writes Connection and Upgrade of a handshake, each once: several Connection fields
@@ -79,66 +79,20 @@ func (r *Request) Append(dst []byte) []byte {
 type upgradeFields struct{ connection, upgrade bool }
 
 // append appends f to dst in the proxy's words when it is one of the two, and reports whether it is.
-func (u *upgradeFields) append(dst *[]byte, f Field) bool {
-	switch {
-	case f.Is("Connection"):
+func (u *upgradeFields) append(dst *[]byte, f Field, k kind) bool {
+	switch k {
+	case kindConnection:
 		if !u.connection {
 			*dst = AppendField(*dst, f.Name, "Upgrade")
 		}
 		u.connection = true
 		return true
-	case f.Is("Upgrade"):
+	case kindUpgrade:
 		if !u.upgrade {
 			*dst = AppendField(*dst, f.Name, "websocket")
 		}
 		u.upgrade = true
 		return true
-	}
-	return false
-}
-
-// Names are the field names that the Connection fields of a block list.
-type Names [][]byte
-
-// ConnectionNames collects them; the block must have passed Check.
-func ConnectionNames(block []byte) Names {
-	var names Names
-	for f := range Fields(block) {
-		if f.Is("Connection") {
-			for e := range Elements(f.Value) {
-				names = append(names, e)
-			}
-		}
-	}
-	return names
-}
-
-// Has reports whether name is among them, in any case.
-func (n Names) Has(name []byte) bool {
-	for _, e := range n {
-		if EqualFold(e, string(name)) {
-			return true
-		}
-	}
-	return false
-}
-
-// Reserved reports whether a field is the proxy's to set, here or in a trailer section: X-Forwarded-*
-// and Forwarded, X-Client-Cert-*, and Client-Cert and Client-Cert-Chain of RFC 9440.
-func Reserved(name []byte) bool {
-	if bytes.IndexByte(name, '_') >= 0 {
-		// CGI and its heirs read X_Forwarded_For as X-Forwarded-For.
-		name = bytes.ReplaceAll(name, []byte("_"), []byte("-"))
-	}
-	for _, prefix := range [...]string{"X-Forwarded-", "X-Client-Cert-"} {
-		if len(name) > len(prefix) && EqualFold(name[:len(prefix)], prefix) {
-			return true
-		}
-	}
-	for _, known := range [...]string{"Forwarded", "X-Client-Cert", "Client-Cert", "Client-Cert-Chain"} {
-		if EqualFold(name, known) {
-			return true
-		}
 	}
 	return false
 }

@@ -1,6 +1,9 @@
 package head
 
-import "testing"
+import (
+	"net/netip"
+	"testing"
+)
 
 func TestRequestAppend(t *testing.T) {
 	const forwarded = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: site.test\r\n\r\n"
@@ -22,8 +25,18 @@ func TestRequestAppend(t *testing.T) {
 			want:   "Host: site.test\r\nA: b\r\nB: \r\n"},
 		{name: "hop-by-hop fields go",
 			fields: "Host: site.test\r\nConnection: close\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nTE: trailers\r\n" +
-				"Trailer: A\r\nUpgrade: h2c\r\nProxy-Authorization: Basic x\r\nExpect: 100-continue\r\nA: b\r\n",
+				"Trailer: A\r\nUpgrade: h2c\r\nProxy-Authorization: Basic x\r\nA: b\r\n",
 			want: "Host: site.test\r\nA: b\r\n"},
+		{name: "Expect is the backend's to answer",
+			fields: "Host: site.test\r\nexpect: 100-Continue\r\nContent-Length: 3\r\n",
+			want:   "Host: site.test\r\nexpect: 100-Continue\r\nContent-Length: 3\r\n"},
+		{name: "but not that of a handshake",
+			change: upgrade,
+			fields: "Host: site.test\r\nExpect: 100-continue\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+			want:   "Host: site.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"},
+		{name: "a field that is called like a plain word of Connection",
+			fields: "Host: site.test\r\nConnection: close, Keep-Alive, UPGRADE, x\r\nClose: 1\r\nKeep-Alive: 2\r\nUpgrade: a\r\nX: 3\r\n",
+			want:   "Host: site.test\r\nClose: 1\r\n"},
 		{name: "fields that Connection names go",
 			fields: "X-One: 1\r\nHost: site.test\r\nConnection: x-one, X-TWO\r\nX-Two: 2\r\nConnection: X-Three\r\n" +
 				"X-Three: 3\r\nX-Four: 4\r\n",
@@ -74,7 +87,7 @@ func TestRequestAppend(t *testing.T) {
 			}
 			r := Request{
 				Method: []byte("PATCH"), Target: []byte("/a%20b//c?x=%zz&y#"), Fields: []byte(tt.fields),
-				ClientIP: "192.0.2.7", Proto: "https", ClientHost: "site.test",
+				Origin: Origin{Peer: netip.MustParseAddr("192.0.2.7"), Proto: "https", Host: "site.test"},
 			}
 			if tt.change != nil {
 				tt.change(&r)
@@ -88,7 +101,7 @@ func TestRequestAppend(t *testing.T) {
 }
 
 func TestRequestAppendWithoutClientHost(t *testing.T) {
-	r := Request{Method: []byte("GET"), Target: []byte("/"), Host: "b:1", ClientIP: "::1", Proto: "http"}
+	r := Request{Method: []byte("GET"), Target: []byte("/"), Host: "b:1", Origin: Origin{Peer: netip.IPv6Loopback(), Proto: "http"}}
 	want := "GET / HTTP/1.1\r\nHost: b:1\r\nX-Forwarded-For: ::1\r\nX-Forwarded-Proto: http\r\n\r\n"
 	if got := string(r.Append(nil)); got != want {
 		t.Errorf("Append:\n%q, want\n%q", got, want)

@@ -24,23 +24,24 @@ type Response struct {
 }
 
 // Append appends the head of a 101 to dst as the client is to get it: the status line and the
-// backend's fields in their order and spelling, without those that are hop-by-hop or frame a body.
-// Connection and Upgrade stand where the backend had them.
-func (r *Response) Append(dst []byte) []byte {
+// backend's fields in their order and spelling, without those that are hop-by-hop or frame a body,
+// changed by edit unless that is nil. Connection and Upgrade stand where the backend had them.
+func (r *Response) Append(dst []byte, edit *Edit) []byte {
 	dst = append(dst, "HTTP/1.1 101 "...)
 	dst = append(dst, r.Reason...)
 	dst = append(dst, crlf...)
+	start := len(dst)
 	named := ConnectionNames(r.Fields)
 	var w upgradeFields
 	for f := range Fields(r.Fields) {
-		switch {
-		case w.append(&dst, f):
-		case HopByHop(f.Name), f.Is("Content-Length"), named.Has(f.Name):
+		switch k := kindOf(f.Name); {
+		case w.append(&dst, f, k):
+		case k.hopByHop(), k == kindContentLength, named.Has(f.Name):
 		default:
 			dst = AppendField(dst, f.Name, f.Value)
 		}
 	}
-	return append(dst, crlf...)
+	return append(edit.apply(dst, start), crlf...)
 }
 
 // Errors of PeekResponse, besides those of Check and of the reader.

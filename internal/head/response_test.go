@@ -138,7 +138,7 @@ func TestResponseAppend(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := string(r.Append(nil)); got != tt.want {
+			if got := string(r.Append(nil, nil)); got != tt.want {
 				t.Errorf("Append:\n%q, want\n%q", got, tt.want)
 			}
 		})

@@ -67,6 +67,11 @@ func DialTLS(t testing.TB, addr string, show ...tls.Certificate) *Conn {
 	return newConn(t, c)
 }
 
+// Secure goes on with TLS on a connection, as a client that trusts everybody.
+func (c *Conn) Secure() *Conn {
+	return newConn(c.t, tls.Client(c.Conn, &tls.Config{InsecureSkipVerify: true}))
+}
+
 // Send writes text as it stands, in one write.
 func (c *Conn) Send(text string) {
 	c.t.Helper()
@@ -163,6 +168,16 @@ func (c *Conn) Frame() (payload string) {
 		b[i] ^= mask[i%4]
 	}
 	return string(b)
+}
+
+// Ready is how many bytes there are to read without waiting; it may be that more are on their way.
+func (c *Conn) Ready() int {
+	if c.r.Buffered() == 0 {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+		_, _ = c.r.Peek(1)
+		_ = c.SetReadDeadline(time.Now().Add(Hung))
+	}
+	return c.r.Buffered()
 }
 
 // Rest reads to the end, which a reset is as well, and returns what came.

@@ -87,12 +87,10 @@ func Start(t testing.TB, cfg Config) *Proxy {
 	log := slog.New(p.Log)
 	p.resolver = sock.NewResolver(sock.ResolverConfig{Log: log})
 	dialer := dial.New(dial.Config{Resolver: p.resolver, TLS: clientConfigs(t, table)})
-	p.Forward = forward.New(forward.Config{Dial: func(b *routing.Backend, timeout time.Duration) (net.Conn, error) {
-		return dialer.Dial(nil, b, timeout, nil)
-	}})
+	p.Forward = forward.New(forward.Config{Dial: dialer.Dial})
 	fc := front.Config{
 		Table:    table,
-		Upgrader: upgrade.New(upgrade.Config{Engine: p.Engine, Dialer: dialer, Log: log}),
+		Upgrader: upgrade.New(upgrade.Config{Engine: p.Engine, Dialer: dialer}),
 		Forward:  p.Forward,
 		Log:      log,
 	}

@@ -1,4 +1,4 @@
-package forward
+package body
 
 import (
 	"bufio"
@@ -11,7 +11,7 @@ import (
 	"testing/iotest"
 )
 
-func TestChunkReader(t *testing.T) {
+func TestChunks(t *testing.T) {
 	tests := []struct {
 		name, in, body, trailers string
 		err                      error
@@ -23,19 +23,19 @@ func TestChunkReader(t *testing.T) {
 		{"extensions", "5;a=b\r\nhello\r\n0 ; c=\"d\"\r\n\r\n", "hello", "", nil},
 		{"trailers", "0\r\nA: 1\r\nb: 2\r\n\r\n", "", "A: 1\r\nb: 2\r\n", nil},
 		{"nothing", "", "", "", io.ErrUnexpectedEOF},
-		{"no size", "\r\nhello\r\n", "", "", errChunkSize},
-		{"signed size", "+5\r\nhello\r\n0\r\n\r\n", "", "", errChunkSize},
-		{"prefixed size", "0x5\r\nhello\r\n0\r\n\r\n", "", "", errChunkSize},
-		{"huge size", "8000000000000000\r\n", "", "", errChunkSize},
-		{"endless size", strings.Repeat("0", 5000) + "\r\n", "", "", errChunkSize},
-		{"size without CR", "5\nhello\r\n0\r\n\r\n", "", "", errChunkSize},
-		{"CR in the extension", "5;\ra\r\nhello\r\n0\r\n\r\n", "", "", errChunkSize},
-		{"no line end behind a chunk", "5\r\nhello0\r\n\r\n", "hello", "", errChunkEnd},
-		{"LF behind a chunk", "5\r\nhello\n0\r\n\r\n", "hello", "", errChunkEnd},
+		{"no size", "\r\nhello\r\n", "", "", ErrChunkSize},
+		{"signed size", "+5\r\nhello\r\n0\r\n\r\n", "", "", ErrChunkSize},
+		{"prefixed size", "0x5\r\nhello\r\n0\r\n\r\n", "", "", ErrChunkSize},
+		{"huge size", "8000000000000000\r\n", "", "", ErrChunkSize},
+		{"endless size", strings.Repeat("0", 5000) + "\r\n", "", "", ErrChunkSize},
+		{"size without CR", "5\nhello\r\n0\r\n\r\n", "", "", ErrChunkSize},
+		{"CR in the extension", "5;\ra\r\nhello\r\n0\r\n\r\n", "", "", ErrChunkSize},
+		{"no line end behind a chunk", "5\r\nhello0\r\n\r\n", "hello", "", ErrChunkEnd},
+		{"LF behind a chunk", "5\r\nhello\n0\r\n\r\n", "hello", "", ErrChunkEnd},
 		{"cut off in a chunk", "5\r\nhel", "hel", "", io.ErrUnexpectedEOF},
 		{"cut off behind a chunk", "5\r\nhello\r\n", "hello", "", io.ErrUnexpectedEOF},
 		{"cut off before the trailers", "0\r\n", "", "", io.ErrUnexpectedEOF},
-		{"trailers too large", "0\r\n" + strings.Repeat("A: 1\r\n", 1000) + "\r\n", "", "", errTrailers},
+		{"trailers too large", "0\r\n" + strings.Repeat("A: 1\r\n", 1000) + "\r\n", "", "", ErrTrailers},
 	}
 	for _, tt := range tests {
 		for _, cut := range []struct {
@@ -46,13 +46,13 @@ func TestChunkReader(t *testing.T) {
 			{"byte by byte", iotest.OneByteReader(strings.NewReader(tt.in))},
 		} {
 			t.Run(tt.name+"/"+cut.name, func(t *testing.T) {
-				c := &chunkReader{br: bufio.NewReader(cut.r)}
-				body, err := io.ReadAll(c)
+				c := NewChunks(bufio.NewReader(cut.r))
+				body, err := io.ReadAll(&c)
 				if string(body) != tt.body || !errors.Is(err, tt.err) {
 					t.Errorf("got %q, %v, want %q, %v", body, err, tt.body, tt.err)
 				}
-				if err == nil && string(c.trailers) != tt.trailers {
-					t.Errorf("trailers %q, want %q", c.trailers, tt.trailers)
+				if err == nil && string(c.Trailers()) != tt.trailers {
+					t.Errorf("trailers %q, want %q", c.Trailers(), tt.trailers)
 				}
 			})
 		}
@@ -61,30 +61,16 @@ func TestChunkReader(t *testing.T) {
 
 func TestMalformedTrailersAreRefused(t *testing.T) {
 	for _, trailers := range []string{"A : 1\r\n", " A: 1\r\n", "A: 1\n", "A\r\n", "A: \x00\r\n"} {
-		c := &chunkReader{br: bufio.NewReader(strings.NewReader("0\r\n" + trailers + "\r\n"))}
-		if b, err := io.ReadAll(c); err == nil {
+		c := NewChunks(bufio.NewReader(strings.NewReader("0\r\n" + trailers + "\r\n")))
+		if b, err := io.ReadAll(&c); err == nil {
 			t.Errorf("trailers %q: read %q, want an error", trailers, b)
-		}
-	}
-}
-
-func TestChunkFraming(t *testing.T) {
-	for _, n := range []int{0, 1, 15, 16, 255, 4096, len(new(buffer).payload())} {
-		b := new(buffer)
-		for i := range n {
-			b.payload()[i] = byte(i)
-		}
-		want := append([]byte(nil), b.payload()[:n]...)
-		c := &chunkReader{br: bufio.NewReader(io.MultiReader(bytes.NewReader(b.chunk(n)), strings.NewReader("0\r\n\r\n")))}
-		if got, err := io.ReadAll(c); !bytes.Equal(got, want) || err != nil {
-			t.Errorf("a chunk of %d bytes came back as %d, %v", n, len(got), err)
 		}
 	}
 }
 
 // What we take for a chunked body, net/http takes for the same, if for one at all: it refuses white
 // space before an extension and bodies that are mostly framing.
-func FuzzChunkReader(f *testing.F) {
+func FuzzChunks(f *testing.F) {
 	for _, in := range []string{
 		"5\r\nhello\r\n0\r\n\r\n", "5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\n", "a \r\n0123456789\r\n00\r\n\r\n", "1\r\nx\r\n1\r\ny\r\n0\r\n\r\nrest",
 		"5 ; x\r\nhello\r\n0\r\n\r\n",
@@ -93,7 +79,8 @@ func FuzzChunkReader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		br := bufio.NewReader(bytes.NewReader(in))
-		got, err := io.ReadAll(&chunkReader{br: br})
+		c := NewChunks(br)
+		got, err := io.ReadAll(&c)
 		if err != nil {
 			return
 		}
@@ -101,9 +88,25 @@ func FuzzChunkReader(f *testing.F) {
 		if err == nil && !bytes.Equal(got, want) {
 			t.Errorf("%q: got %q, net/http %q", in, got, want)
 		}
-		cut := &chunkReader{br: bufio.NewReader(iotest.OneByteReader(bytes.NewReader(in)))}
-		if again, err := io.ReadAll(cut); err != nil || !bytes.Equal(got, again) {
+		cut := NewChunks(bufio.NewReader(iotest.OneByteReader(bytes.NewReader(in))))
+		if again, err := io.ReadAll(&cut); err != nil || !bytes.Equal(got, again) {
 			t.Errorf("%q: got %q whole, and %q, %v byte by byte", in, got, again, err)
 		}
 	})
+}
+
+func TestChunksAllocateNothing(t *testing.T) {
+	const in = "5\r\nhello\r\n5;x=y\r\nworld\r\n"
+	r := strings.NewReader("")
+	br, buf := bufio.NewReader(r), make([]byte, 100)
+	if allocs := testing.AllocsPerRun(100, func() {
+		r.Reset(in)
+		br.Reset(r)
+		c := NewChunks(br)
+		if n, err := c.Read(buf); string(buf[:n]) != "helloworld" {
+			t.Errorf("got %q, %v", buf[:n], err)
+		}
+	}); allocs > 0 {
+		t.Errorf("%v allocations, want none", allocs)
+	}
 }

@@ -1,66 +1,53 @@
-package forward
+// Package body reads the bodies of HTTP/1.1 messages to where they end (RFC 9112 §6), strictly: what
+// one reader takes for a body is the next message to another. Requests and answers are read alike.
+package body
 
 import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 
 	"wsproxy/internal/head"
 )
 
-// chunkHead and chunkTail are the room that a buffer keeps before and behind a piece of a body for
-// its framing as a chunk: four digits and two line ends.
-const (
-	chunkHead = len("8000\r\n")
-	chunkTail = len("\r\n")
-)
-
-// payload is where a piece of a body goes.
-func (b *buffer) payload() []byte { return b[chunkHead : len(b)-chunkTail] }
-
-// chunk is the n bytes at the start of the payload as one chunk (RFC 9112 §7.1). None is no chunk:
-// that would end the body.
-func (b *buffer) chunk(n int) []byte {
-	if n == 0 {
-		return b[:0]
-	}
-	start := chunkHead - len("\r\n")
-	copy(b[start:], "\r\n")
-	for size := n; size > 0; size >>= 4 {
-		start--
-		b[start] = "0123456789abcdef"[size&15]
-	}
-	end := chunkHead + n
-	copy(b[end:], "\r\n")
-	return b[start : end+chunkTail]
-}
-
+// ErrMalformed is a chunked body that is none. The other errors wrap it; one about the fields of the
+// trailer section wraps that of head.Check as well. A body that is cut off is io.ErrUnexpectedEOF.
 var (
-	errChunkSize = errors.New("malformed chunk size")
-	errChunkEnd  = errors.New("chunk longer than its size")
-	errTrailers  = errors.New("trailer section larger than the limit")
+	ErrMalformed = errors.New("malformed chunked body")
+
+	ErrChunkSize = fmt.Errorf("%w: chunk size", ErrMalformed)
+	ErrChunkEnd  = fmt.Errorf("%w: chunk longer than its size", ErrMalformed)
+	ErrTrailers  = fmt.Errorf("%w: trailer section larger than the limit", ErrMalformed)
 )
 
-// chunkReader decodes a chunked body. It is strict about line ends and digits and drops extensions
+// Chunks decodes a chunked body. It is strict about line ends and digits and drops extensions
 // (RFC 9112 §7.1.1). Read returns io.EOF once the trailer section has been read as well, and never
 // waits for more while it has something to return.
-type chunkReader struct {
-	br *bufio.Reader
+type Chunks struct {
+	br *bufio.Reader // not read beyond the body's end by more than it buffers
 
 	left   int  // of the chunk that is being read
 	inside bool // a chunk's data has begun, its line end is still to come
 	last   bool // the last chunk has come, the trailer section follows
 
-	// trailers is the block of trailer fields, checked, once Read has returned io.EOF.
 	trailers []byte
 }
 
-func (c *chunkReader) Read(p []byte) (n int, err error) {
+// NewChunks decodes what br reads; nobody else may read from br until Read has returned an error. The
+// size of br's buffer bounds the lines and the trailer section.
+func NewChunks(br *bufio.Reader) Chunks { return Chunks{br: br} }
+
+// Trailers is the block of trailer fields, checked, once Read has returned io.EOF.
+func (c *Chunks) Trailers() []byte { return c.trailers }
+
+// Read is io.Reader's.
+func (c *Chunks) Read(p []byte) (n int, err error) {
 	for n < len(p) {
 		switch {
-		case n > 0 && !c.buffered():
+		case n > 0 && !c.Buffered():
 			return n, nil
 		case c.last:
 			if err := c.readTrailers(); err != nil {
@@ -83,8 +70,8 @@ func (c *chunkReader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// buffered reports whether the next step needs no waiting.
-func (c *chunkReader) buffered() bool {
+// Buffered reports whether the next step needs no waiting: Read would return something at once.
+func (c *Chunks) Buffered() bool {
 	b, _ := c.br.Peek(c.br.Buffered())
 	switch {
 	case c.last:
@@ -98,20 +85,21 @@ func (c *chunkReader) buffered() bool {
 }
 
 // nextChunk reads up to the data of the next chunk.
-func (c *chunkReader) nextChunk() error {
+func (c *Chunks) nextChunk() error {
 	if c.inside {
-		var end [2]byte
-		if _, err := io.ReadFull(c.br, end[:]); err != nil {
+		end, err := c.br.Peek(len("\r\n"))
+		if err != nil {
 			return err
 		}
-		if string(end[:]) != "\r\n" {
-			return errChunkEnd
+		if string(end) != "\r\n" {
+			return ErrChunkEnd
 		}
+		_, _ = c.br.Discard(len(end))
 	}
 	line, err := c.br.ReadSlice('\n')
 	if err != nil {
 		if errors.Is(err, bufio.ErrBufferFull) {
-			return errChunkSize
+			return ErrChunkSize
 		}
 		return err
 	}
@@ -126,7 +114,7 @@ func (c *chunkReader) nextChunk() error {
 func chunkSize(line []byte) (size int, err error) {
 	line, found := bytes.CutSuffix(line, []byte("\r\n"))
 	if !found {
-		return 0, errChunkSize
+		return 0, ErrChunkSize
 	}
 	digits := 0
 	for ; digits < len(line); digits++ {
@@ -143,59 +131,39 @@ func chunkSize(line []byte) (size int, err error) {
 			break
 		}
 		if size > math.MaxInt>>4 {
-			return 0, errChunkSize
+			return 0, ErrChunkSize
 		}
 		size = size<<4 | int(c)
 	}
 	// Old servers pad the size with spaces; an extension begins with a semicolon.
 	rest := bytes.TrimLeft(line[digits:], " \t")
 	if digits == 0 || len(rest) > 0 && rest[0] != ';' {
-		return 0, errChunkSize
+		return 0, ErrChunkSize
 	}
 	for _, c := range rest {
 		if c < ' ' && c != '\t' || c == 0x7f {
-			return 0, errChunkSize
+			return 0, ErrChunkSize
 		}
 	}
 	return size, nil
 }
 
 // readTrailers reads the fields behind the last chunk and the empty line (RFC 9112 §7.1.2).
-func (c *chunkReader) readTrailers() error {
+func (c *Chunks) readTrailers() error {
 	for {
 		line, err := c.br.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) || len(c.trailers)+len(line) > c.br.Size() {
-			return errTrailers
+			return ErrTrailers
 		}
 		if err != nil {
 			return err
 		}
 		if string(line) == "\r\n" {
-			return head.Check(c.trailers)
+			if err := head.Check(c.trailers); err != nil {
+				return fmt.Errorf("%w: trailer section: %w", ErrMalformed, err)
+			}
+			return nil
 		}
 		c.trailers = append(c.trailers, line...)
 	}
-}
-
-// sizedReader reads a body of known length. The end comes with the last byte, not behind it.
-type sizedReader struct {
-	br   *bufio.Reader
-	left int
-}
-
-func (s *sizedReader) Read(p []byte) (n int, err error) {
-	n, err = s.br.Read(p[:min(len(p), s.left)])
-	s.left -= n
-	if s.left == 0 {
-		return n, io.EOF
-	}
-	return n, cutOff(err)
-}
-
-// cutOff is what an end of the stream means before the end of a body.
-func cutOff(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
