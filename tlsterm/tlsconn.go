@@ -44,9 +44,9 @@ var errShutdown = errors.New("tls connection closed for writing")
 // closeTimeout bounds how long CloseWrite waits for room.
 const closeTimeout = 5 * time.Second
 
-// Client shakes hands with a backend over conn, a *sock.Conn or a *net.TCPConn, within timeout, and owns conn from the call on; on an
-// error it is closed. Of cfg, which is not changed, a ClientSessionCache and a KeyLogWriter are not
-// used. Whoever wants to see the backend's certificates sets VerifyConnection.
+// Client shakes hands with a backend over conn, a *sock.Conn or a *net.TCPConn, within timeout, and owns
+// conn from the call on; on an error it is closed. Of cfg, which is not changed, a ClientSessionCache and a
+// KeyLogWriter are not used. Whoever wants to see the backend's certificates sets VerifyConnection.
 func Client(conn net.Conn, cfg *tls.Config, timeout time.Duration) (*TLSConn, State, error) {
 	c := &TLSConn{tcp: conn.(halfCloser), client: true}
 	_ = conn.SetDeadline(time.Now().Add(timeout))

@@ -189,8 +189,8 @@ func (b *part) keep(p []byte) {
 	b.from, b.to = 0, copy(*b.buf, p)
 }
 
-// readFrom adds what one read brings, in a buffer of its own if there is none. There is room, since what is kept meanwhile is less than a record
-// and its header has been checked.
+// readFrom adds what one read brings, in a buffer of its own if there is none. There is room, since what is
+// kept meanwhile is less than a record and its header has been checked.
 func (b *part) readFrom(r io.Reader) error {
 	if b.buf == nil {
 		b.buf = partBuffers.Get().(*[]byte)

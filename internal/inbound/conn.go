@@ -70,11 +70,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.fault != nil {
 		return 0, c.fault
 	}
-	if c.done {
-		c.nextHead()
-	}
-	if !c.scanner.Begun() {
-		if err := c.awaitHead(); err != nil {
+	if !c.scanner.Begun() || c.done {
+		now := time.Now()
+		if c.done {
+			c.nextHead(now)
+		}
+		if err := c.awaitHead(now); err != nil {
 			c.release()
 			return 0, io.EOF
 		}
@@ -129,11 +130,11 @@ func (c *Conn) fail(p []byte, err error) (int, error) {
 }
 
 // nextHead makes ready for the next request. A body that has not been read would be taken for one.
-func (c *Conn) nextHead() {
+func (c *Conn) nextHead(now time.Time) {
 	c.scanner.Reset()
 	c.done, c.delivered, c.answered, c.muted, c.paced = false, false, false, false, false
 	c.asked = true
-	c.since = time.Now()
+	c.since = now
 	if !c.body.Whole() {
 		c.fault = io.EOF
 	}
@@ -141,7 +142,7 @@ func (c *Conn) nextHead() {
 }
 
 // awaitHead waits for the first byte of a head.
-func (c *Conn) awaitHead() error {
+func (c *Conn) awaitHead(now time.Time) error {
 	if c.fault != nil {
 		return c.fault
 	}
@@ -149,8 +150,8 @@ func (c *Conn) awaitHead() error {
 		if err := c.Conn.Handshake(); err != nil {
 			return err
 		}
-		c.shaken = true
-		c.since = time.Now() // the handshake had a time of its own
+		now = time.Now()
+		c.shaken, c.since = true, now // the handshake had a time of its own
 	}
 	if c.br == nil {
 		c.br = c.port.readers.Get().(*bufio.Reader)
@@ -167,7 +168,7 @@ func (c *Conn) awaitHead() error {
 	if patience >= 0 {
 		until = c.since.Add(patience)
 	}
-	park := time.Now().Add(c.port.parkAfter)
+	park := now.Add(c.port.parkAfter)
 	if c.Conn.CanWait() && (until.IsZero() || park.Before(until)) {
 		_ = c.Conn.SetReadDeadline(park)
 		_, err := c.br.Peek(1)

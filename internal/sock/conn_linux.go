@@ -143,29 +143,6 @@ func (c *Conn) tell(bits uint32) {
 	}
 }
 
-// OnReadable has f called once, when there is something to read, an end included, or the Conn is closed:
-// at once if that is so already, else by the home, where f must not wait for anything. It takes the place
-// of a Read that waits, and of the goroutine that does; nobody may read until f has been called.
-func (c *Conn) OnReadable(f func()) error {
-	if err := c.Watch(); err != nil {
-		return err
-	}
-	c.alarm.Store(&f)
-	if c.events.Load()&(readable|shut) != 0 {
-		c.ring()
-	}
-	return nil
-}
-
-func (c *Conn) ring() {
-	if c.alarm.Load() == nil {
-		return
-	}
-	if f := c.alarm.Swap(nil); f != nil {
-		(*f)()
-	}
-}
-
 // acquire keeps the socket open until release, if it is.
 func (c *Conn) acquire() bool {
 	for {

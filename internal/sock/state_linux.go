@@ -21,17 +21,6 @@ func idle(conn net.Conn) bool {
 	return open && ok
 }
 
-// idle asks the system unless the home has told of an end: what has just arrived is still news to it.
-func (c *Conn) idle() bool {
-	if c.events.Load()&(ended|shut) != 0 || !c.acquire() {
-		return false
-	}
-	defer c.release()
-	var b [1]byte
-	_, err := c.socket.Peek(b[:])
-	return err == ErrAgain
-}
-
 func departed(conn net.Conn) bool {
 	if c, ok := conn.(*Conn); ok && c.watched.Load() {
 		return c.Pending().Ended
