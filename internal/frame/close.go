@@ -13,6 +13,8 @@ const (
 	NoStatus      = 1005 // a Close without a code; never sent
 	Policy        = 1008 // the receiver sends more often than it may
 	TooBig        = 1009 // the receiver sent a frame or message that is too large
+	Restart       = 1012 // its route or its backend is no more; coming back finds another
+	TryAgain      = 1013 // there is too much to do
 	BadGateway    = 1014 // the backend ended without a Close
 )
 

@@ -123,6 +123,9 @@ type driver interface {
 	abort()
 	// each calls f with every link, as Engine.Links says.
 	each(f func(Live))
+	// retire gives for each link of an owner that is meant what closes it, and does nothing once it has
+	// ended.
+	retire(which func(Owner) bool, bye *farewell) []func()
 	// stop ends what the driver itself runs. It carries no link any more.
 	stop()
 }
@@ -136,6 +139,9 @@ type Engine struct {
 
 	// Written by all links.
 	trips roundTrips
+
+	retiring sync.WaitGroup // the goroutines of Retire
+	quit     chan struct{}  // closed when they are to end
 
 	mu      sync.Mutex // guards what follows
 	open    int
@@ -165,7 +171,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	e := &Engine{cfg: cfg}
+	e := &Engine{cfg: cfg, quit: make(chan struct{})}
 	e.goroutines = newCouples(e)
 	if cfg.Driver == Goroutines {
 		return e, nil
@@ -265,6 +271,8 @@ func (e *Engine) Stop(ctx context.Context) (cut int) {
 		}
 		<-empty
 	}
+	close(e.quit)
+	e.retiring.Wait()
 	for _, d := range e.drivers() {
 		d.stop()
 	}

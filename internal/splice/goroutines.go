@@ -76,6 +76,21 @@ func (d *couples) each(f func(Live)) {
 	}
 }
 
+func (d *couples) retire(which func(Owner) bool, bye *farewell) (closers []func()) {
+	d.mu.Lock()
+	links := d.snapshotLocked()
+	d.mu.Unlock()
+	for _, c := range links {
+		c.mu.Lock()
+		open := c.link.cause == StillOpen
+		c.mu.Unlock()
+		if open && which(c.owner) {
+			closers = append(closers, func() { c.close(bye, Retired) })
+		}
+	}
+	return closers
+}
+
 func (d *couples) stop() {}
 
 func (d *couples) snapshotLocked() []*couple { return slices.Collect(maps.Keys(d.links)) }

@@ -224,7 +224,7 @@ func dialledAt(t *testing.T, home sock.Home) (far, near End) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	dialled, err := new(sock.Dialer).DialAt(home, ln.Addr().String(), patience, nil)
+	dialled, err := new(sock.Dialer).Dial(ln.Addr().String(), sock.Request{Home: home, Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

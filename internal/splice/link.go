@@ -44,6 +44,8 @@ const (
 	// ClientReset and BackendReset: the connection there broke off without a Close frame.
 	ClientReset
 	BackendReset
+	// Retired: wsproxy closed it, and others stay.
+	Retired
 )
 
 // String is the cause as a log line has it.
@@ -51,7 +53,7 @@ func (c Cause) String() string {
 	return [...]string{"open", "client closed", "backend closed", "client gone", "backend gone",
 		"client violation", "backend violation", "drained", "client too big", "backend too big",
 		"client too often", "backend too often", "idle timeout", "max age", "client stalled", "backend stalled",
-		"client silent", "backend silent", "client reset", "backend reset"}[c]
+		"client silent", "backend silent", "client reset", "backend reset", "retired"}[c]
 }
 
 // Result is what is known of a link once it has ended.

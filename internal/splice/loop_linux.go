@@ -2,6 +2,7 @@ package splice
 
 import (
 	"errors"
+	"iter"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -333,16 +334,35 @@ func (lp *loop) each(f func(*looped)) {
 	})
 }
 
-// live is what is known of the links of the loop that have their client's socket in a piece of the
-// table; one whose client's is closed is about to end.
+// live is what is known of the links of a piece of the table.
 func (lp *loop) live(piece *chunk) (found []Live) {
-	for i := range piece {
-		sl := &piece[i]
-		if l := sl.arrived(); l != nil && l.loop == lp && sl == lp.table.number(l.client.Number()) {
-			found = append(found, l.live(l.owner))
+	for l := range lp.in(piece) {
+		found = append(found, l.live(l.owner))
+	}
+	return found
+}
+
+// meant are the links of a piece of the table with an owner that is meant.
+func (lp *loop) meant(piece *chunk, which func(Owner) bool) (found []*looped) {
+	for l := range lp.in(piece) {
+		if l.cause == StillOpen && which(l.owner) {
+			found = append(found, l)
 		}
 	}
 	return found
+}
+
+// in yields the links of the loop that have their client's socket in a piece of the table; one whose
+// client's is closed is about to end.
+func (lp *loop) in(piece *chunk) iter.Seq[*looped] {
+	return func(yield func(*looped) bool) {
+		for i := range piece {
+			sl := &piece[i]
+			if l := sl.arrived(); l != nil && l.loop == lp && sl == lp.table.number(l.client.Number()) && !yield(l) {
+				return
+			}
+		}
+	}
 }
 
 // drain closes every link. Those still to come see that the loop is draining.

@@ -174,6 +174,28 @@ func (d *loops) each(f func(Live)) {
 	}
 }
 
+// retire looks at one piece of the table after the other, as each does.
+func (d *loops) retire(which func(Owner) bool, bye *farewell) (closers []func()) {
+	for _, lp := range d.all {
+		for i := 0; ; i++ {
+			piece := d.table.chunk(i)
+			if piece == nil {
+				break
+			}
+			found := make(chan []*looped, 1)
+			if !lp.do(func() { found <- lp.meant(piece, which) }) {
+				break
+			}
+			for _, l := range <-found {
+				closers = append(closers, func() {
+					lp.do(func() { lp.close(l, bye, Retired) })
+				})
+			}
+		}
+	}
+	return closers
+}
+
 func (d *loops) stop() {
 	for _, lp := range d.all {
 		lp.do(func() { lp.stopping = true })
