@@ -6,35 +6,6 @@ import (
 	"testing"
 )
 
-func TestPickTakesTurns(t *testing.T) {
-	a, b, c := newBackend("a", "a:1", nil), newBackend("b", "b:1", nil), newBackend("c", "c:1", nil)
-	r := &Route{Backends: []*Backend{a, b, c}}
-	for i, want := range []*Backend{a, b, c, a, b, c, a} {
-		if got := r.Pick(); got != want {
-			t.Errorf("Pick %d = %s, want %s", i, got.URL, want.URL)
-		}
-	}
-}
-
-func TestPickIsEvenAcrossGoroutines(t *testing.T) {
-	const goroutines, picks = 8, 300
-	r := &Route{Backends: []*Backend{newBackend("a", "a:1", nil), newBackend("b", "b:1", nil), newBackend("c", "c:1", nil)}}
-	var wg sync.WaitGroup
-	for range goroutines {
-		wg.Go(func() {
-			for range picks {
-				r.Pick().Acquire()
-			}
-		})
-	}
-	wg.Wait()
-	for _, b := range r.Backends {
-		if got := b.Links(); got != goroutines*picks/3 {
-			t.Errorf("%s has %d links, want %d", b.URL, got, goroutines*picks/3)
-		}
-	}
-}
-
 func TestLinksEndAtZero(t *testing.T) {
 	b := newBackend("a", "a:1", nil)
 	var wg sync.WaitGroup
@@ -92,6 +63,12 @@ func TestParseBackend(t *testing.T) {
 		{"WSS://[2001:db8::1]:8443/", BackendConfig{Addr: "[2001:db8::1]:8443", TLS: &BackendTLS{ServerName: "2001:db8::1"}}},
 		{"https://10.0.0.7:80", BackendConfig{Addr: "10.0.0.7:80", TLS: &BackendTLS{ServerName: "10.0.0.7"}}},
 		{"builtin:echo", BackendConfig{Builtin: "echo"}},
+		{"srv+http://_http._tcp.App.default.svc.cluster.local", BackendConfig{Addr: "_http._tcp.app.default.svc.cluster.local", SRV: true}},
+		{"SRV+ws://app.service.consul./", BackendConfig{Addr: "app.service.consul", SRV: true}},
+		{"srv+https://app.service.consul", BackendConfig{Addr: "app.service.consul", SRV: true, TLS: &BackendTLS{ServerName: "app.service.consul"}}},
+		{"srv+wss://_wss._tcp.app.test", BackendConfig{Addr: "_wss._tcp.app.test", SRV: true, TLS: &BackendTLS{ServerName: "app.test"}}},
+		{"srv+https://_https._tcp", BackendConfig{Addr: "_https._tcp", SRV: true, TLS: &BackendTLS{ServerName: "_https._tcp"}}},
+		{"srv+https://_https.app.test", BackendConfig{Addr: "_https.app.test", SRV: true, TLS: &BackendTLS{ServerName: "_https.app.test"}}},
 	} {
 		tt.want.URL = tt.url
 		if got, err := ParseBackend(tt.url); err != nil || !reflect.DeepEqual(got, tt.want) {

@@ -67,14 +67,14 @@ func TestBackendTLS(t *testing.T) {
 	}
 
 	// The same address spoken to in another way is another backend.
-	table, err := NewTable(cfg, nil)
+	table, err := NewTable(cfg, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := len(table.Backends()); n != 7 {
 		t.Errorf("%d backends, want 7: that of /3 with TLS is that of /2", n)
 	}
-	if second, third := table.Routes()[1].Backends[0], table.Routes()[2].Backends; second != third[1] || third[0].TLS != nil {
+	if second, third := table.Routes()[1].Backends()[0], table.Routes()[2].Backends(); second != third[1] || third[0].TLS != nil {
 		t.Errorf("backends of /2 and /3: %+v, %+v, %+v", second, third[0], third[1])
 	}
 }

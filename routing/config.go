@@ -6,6 +6,7 @@ package routing
 import (
 	"crypto/tls"
 	"log/slog"
+	"net/netip"
 	"time"
 )
 
@@ -15,11 +16,17 @@ type Config struct {
 	// File is the path as given to Load, empty for a Config built in Go.
 	File string
 
+	// Files are what Load has read for it, in this order: File; then, include by include, the folder that
+	// it names or that its pattern is for, with a slash at the end, and the files in there that were read.
+	// They are relative if File is, or as include has them if absolute. A change to one of them, or a file
+	// more in one of the folders, may mean another Config. PEM files are not among them.
+	Files []string
+
 	// Listeners are the addresses to accept on, at least one after Load.
 	Listeners []Listener
 
-	// Routes are in the file's order, which means nothing: the most specific match wins. At least one
-	// after Load.
+	// Routes are in the file's order, then in that of included files, which means nothing: the most
+	// specific match wins. At least one after Load.
 	Routes []RouteConfig
 
 	// TrustedProxies are those whose word about a client is taken: in X-Forwarded-For and its like, in a
@@ -32,6 +39,13 @@ type Config struct {
 
 	Timeouts Timeouts
 	Limits   Limits
+
+	// Drain is how links are closed that cannot stay.
+	Drain Drain
+
+	// Control is the path of the socket on which a running proxy is asked, "auto" for one that is found by
+	// the file's name, or "off". Empty means "auto".
+	Control string
 
 	// GracePeriod is how long requests and links may take to end after SIGTERM. Zero means 30 seconds.
 	GracePeriod time.Duration
@@ -63,6 +77,9 @@ type Listener struct {
 	// ProxyProtocol says that connections from TrustedProxies begin with a PROXY protocol header, of
 	// version 1 or 2. Others are served as they are.
 	ProxyProtocol bool
+
+	// Access says which clients are served; others get 403.
+	Access Access
 
 	// Line is where the file has it, zero for one built in Go.
 	Line int
@@ -142,8 +159,24 @@ type RouteConfig struct {
 	// a prefix matches.
 	Path string
 
-	// Backends take turns. At least one.
+	// Backends is at least one. Balance says how one is picked; HashKey is for Hash only.
 	Backends []BackendConfig
+	Balance  Balance
+	HashKey  HashKey
+
+	// SlowStart is for how long a backend that is new or healthy again gets less than its share. Zero means
+	// that there is no such time. Hash does not heed it.
+	SlowStart time.Duration
+
+	// Sticky brings clients back to their backends. Nil does not.
+	Sticky *StickyConfig
+
+	// MaxLinks is the most links for each of the backends that have no limit of their own. Zero means no
+	// limit.
+	MaxLinks int
+
+	// Queue is for those that find all backends full.
+	Queue Queue
 
 	// HostHeader is the Host a backend is sent. Zero keeps the client's.
 	HostHeader HostHeader
@@ -183,8 +216,36 @@ type RouteConfig struct {
 	// WebSocket is what the route asks of its links.
 	WebSocket WebSocket
 
-	// Line is where the file has it, zero for one built in Go.
+	// Health says how backends are probed, Passive what failures of requests make of them.
+	Health  HealthCheck
+	Passive PassiveCheck
+
+	// Limits are the route's own, which hold besides those of Config.
+	Limits LinkLimits
+
+	// Access says which clients are served, of those that the listener serves; others get 403.
+	Access Access
+
+	// Origins says which pages may open WebSockets; others get 403.
+	Origins Origins
+
+	// SourceAddresses are what connections to backends come from, in turn; where one has no port left
+	// for a backend, the next is tried. None leaves the choice to the system.
+	SourceAddresses []netip.Addr
+
+	// File and Line are where it stands, empty and zero for one built in Go.
+	File string
 	Line int
+
+	// Retries is on how many other backends a request is tried whose dial or opening handshake fails, while
+	// its client has been sent nothing. Zero means 2, negative none.
+	Retries int
+
+	// OnDown is what becomes of the links of a backend that goes down.
+	OnDown OnDown
+
+	// Rebalance is for backends that have been added or have come back.
+	Rebalance Rebalance
 
 	// tls is for the backends that have none of their own, until Load has given it to them.
 	tls *BackendTLS
@@ -195,23 +256,27 @@ type BackendConfig struct {
 	// URL is as written.
 	URL string
 
-	// Addr is host:port, empty for a builtin.
+	// Addr is host:port, empty for a builtin. A host that is a name stands for all its addresses.
 	Addr string
+
+	// SRV says that Addr is a name alone, whose SRV records say where the servers are.
+	SRV bool
 
 	// Builtin is the name behind "builtin:", empty for any other backend.
 	Builtin string
 
 	// TLS is nil for a backend that is spoken to without.
 	TLS *BackendTLS
-}
 
-// HostHeader says which Host a backend is sent. The zero value keeps the client's.
-type HostHeader struct {
-	// Backend sends the backend's own, as its URL has it.
-	Backend bool
+	// Weight is its share beside the others', up to 1000. Zero means 1.
+	Weight int
 
-	// Literal, unless empty, is sent as it stands; Backend is false then.
-	Literal string
+	// Backup is for a backend that is used only when no other can be. Drain gives it nothing new.
+	Backup, Drain bool
+
+	// MaxLinks is the most links there may be to it for this route to open another; the links of other
+	// routes count. Zero means the route's MaxLinks, negative no limit.
+	MaxLinks int
 }
 
 // Log says what is logged and how.
@@ -236,6 +301,8 @@ func (c *Config) FillDefaults() {
 	c.Timeouts.fillDefaults()
 	c.Limits.fillDefaults()
 	fill(&c.GracePeriod, 30*time.Second)
+	fill(&c.Drain.Window, defaultDrainWindow)
+	fill(&c.Control, "auto")
 	fill(&c.Engine, "auto")
 	fill(&c.Log.Format, "text")
 }
@@ -259,8 +326,17 @@ func (r *RouteConfig) fillDefaults() {
 	fill(&r.HandshakeTimeout, 10*time.Second)
 	fill(&r.ResponseTimeout, 60*time.Second)
 	fill(&r.ReadTimeout, 5*time.Minute)
+	fill(&r.Queue.Timeout, 5*time.Second)
+	if r.Sticky != nil {
+		sticky := *r.Sticky // whose may be another's
+		sticky.fillDefaults()
+		r.Sticky = &sticky
+	}
 	r.Pool.fillDefaults()
 	r.WebSocket.fillDefaults()
+	r.fillOperation()
+	r.Health.fillDefaults()
+	r.Passive.fillDefaults()
 }
 
 func fill[T comparable](field *T, value T) {

@@ -14,8 +14,9 @@ const maxValues = 500_000
 
 // decoder turns nodes into a Config. It goes on after a fault.
 type decoder struct {
-	file     string
+	file     string   // the one being decoded
 	dir      string   // where relative paths start
+	of       string   // in an included file, what says of which file top-level keys are
 	known    []string // every key there is, as paths
 	faults   Faults
 	warnings Faults
@@ -26,6 +27,9 @@ type decoder struct {
 
 	// The proxy_protocol: on of listeners, for which there must be trusted_proxies.
 	proxied []value
+
+	environment
+	includes []inclusion
 
 	// What must be there once, by what identifies it.
 	addresses, routes map[string]value
@@ -38,6 +42,9 @@ type value struct {
 
 	// line and column are where the file uses it: the alias, if it is one.
 	line, column int
+
+	// file is that of one that must be there once.
+	file string
 }
 
 // schema is what a mapping may hold.
@@ -46,8 +53,26 @@ type schema[T any] []field[T]
 // field is one key of a mapping.
 type field[T any] struct {
 	key    string
-	below  func(prefix string) []string // the keys inside, nil for none
+	below  keyed // the mapping inside, or that of an item, nil for none
 	decode func(d *decoder, v value, into *T)
+
+	// shape is what may stand here, given what the mapping is by default; nil where the descriptions say it.
+	shape func(standard *T) shape
+
+	// settings are what the field, under this key, holds; nil for one that has more to it than a value.
+	settings func(of *T, key string) []Setting
+}
+
+// by has the field decoded by a method of the decoder's own, which goes on where the field's does not.
+func (f field[T]) by(decode func(d *decoder, v value, into *T)) field[T] {
+	f.decode = decode
+	return f
+}
+
+// keyed is a schema of whatever it fills.
+type keyed interface {
+	keys(prefix string) []string
+	shape() shape
 }
 
 // mapping decodes v into into, and gives the values it found, by key, mistyped keys by the one that
@@ -95,7 +120,7 @@ func (s schema[T]) keys(prefix string) []string {
 	for _, f := range s {
 		keys = append(keys, prefix+f.key)
 		if f.below != nil {
-			keys = append(keys, f.below(prefix+f.key)...)
+			keys = append(keys, f.below.keys(prefix+f.key+".")...)
 		}
 	}
 	return keys
@@ -105,20 +130,22 @@ func (s schema[T]) keys(prefix string) []string {
 func section[T, U any](key string, inner schema[U], at func(*T) *U) field[T] {
 	return field[T]{
 		key:   key,
-		below: func(prefix string) []string { return inner.keys(prefix + ".") },
+		below: inner,
 		decode: func(d *decoder, v value, into *T) {
 			inner.mapping(d, v, "a mapping with "+strings.Join(inner.names(), ", ")+" is allowed", at(into))
 		},
+		shape:    func(standard *T) shape { return inner.mappingShape(at(standard)) },
+		settings: func(of *T, key string) []Setting { return inner.settings(at(of), key+".") },
 	}
 }
 
-// list is a field that is a list of one item or more. example is for messages. below, unless nil,
-// gives the keys of an item that is a mapping. item reports whether the item can be used.
-func list[T, U any](key, example string, below func(prefix string) []string, at func(*T) *[]U,
+// list is a field that is a list of one item or more. example is for messages. below, unless nil, is
+// an item that is a mapping. item reports whether the item can be used.
+func list[T, U any](key, example string, below keyed, at func(*T) *[]U,
 	item func(d *decoder, v value) (U, bool)) field[T] {
-	f := field[T]{key: key}
+	f := field[T]{key: key, shape: func(*T) shape { return listShape(below) }}
 	if below != nil {
-		f.below = func(prefix string) []string { return below(prefix + "[].") }
+		f.below = items{below}
 	}
 	f.decode = func(d *decoder, v value, into *T) {
 		if v.node.Kind != yaml.SequenceNode {
@@ -140,82 +167,11 @@ func list[T, U any](key, example string, below func(prefix string) []string, at 
 	return f
 }
 
-// pair is a key and its value.
-type pair struct {
-	key   *yaml.Node // maybe an alias
-	value value
-}
+// items is a mapping as the item of a list.
+type items struct{ keyed }
 
-// pairs are the keys and values of a mapping, merge keys (<<) resolved: its own first, then what is
-// merged in and not there yet.
-func (d *decoder) pairs(v value) []pair {
-	m := merger{d: d, key: v.key, seen: make(map[string]bool)}
-	m.add(v.node)
-	return m.pairs
-}
-
-type merger struct {
-	d     *decoder
-	key   string
-	pairs []pair
-	seen  map[string]bool
-	open  []*yaml.Node // the mappings being added, to notice one that merges itself
-}
-
-func (m *merger) add(node *yaml.Node) {
-	if slices.Contains(m.open, node) {
-		m.d.faultAt(node, m.key, "a mapping that merges itself stands here")
-		return
-	}
-	m.open = append(m.open, node)
-	defer func() { m.open = m.open[:len(m.open)-1] }()
-
-	var merges []*yaml.Node
-	lines := make(map[string]int)
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		key, content := resolved(node.Content[i]), node.Content[i+1]
-		if !m.d.spend() {
-			return
-		}
-		if key.Kind != yaml.ScalarNode {
-			m.d.faultAt(key, m.key, "%s for a key; a key is a text", standing(key))
-			continue
-		}
-		if line := lines[key.Value]; line > 0 {
-			m.d.faultAt(node.Content[i], join(m.key, key.Value), "is there twice; the first is in line %d", line)
-			continue
-		}
-		lines[key.Value] = node.Content[i].Line
-		switch {
-		case key.ShortTag() == "!!merge":
-			merges = append(merges, content)
-		case !m.seen[key.Value]:
-			m.seen[key.Value] = true
-			m.pairs = append(m.pairs, pair{node.Content[i], used(content, join(m.key, key.Value))})
-		}
-	}
-	for _, merge := range merges {
-		m.merge(merge)
-	}
-}
-
-func (m *merger) merge(node *yaml.Node) {
-	target := resolved(node)
-	sources := []*yaml.Node{target}
-	if target.Kind == yaml.SequenceNode {
-		sources = target.Content
-	}
-	for _, source := range sources {
-		source = resolved(source)
-		if !m.d.spend() {
-			return
-		}
-		if source.Kind != yaml.MappingNode {
-			m.d.faultAt(source, join(m.key, "<<"), "%s; a mapping is allowed, or a list of mappings", standing(source))
-			continue
-		}
-		m.add(source)
-	}
+func (i items) keys(prefix string) []string {
+	return i.keyed.keys(strings.TrimSuffix(prefix, ".") + "[].")
 }
 
 // spend counts one value more, and reports whether to go on: no longer after too many values, or when
@@ -242,7 +198,7 @@ func (d *decoder) unknownKey(parent string, key *yaml.Node, allowed []string) (m
 			if place, ok := strings.CutSuffix(known, "."+name); ok {
 				places = append(places, "in "+place)
 			} else if known == name {
-				places = append(places, "at the top")
+				places = append(places, "at the top"+d.of)
 			}
 		}
 		if len(places) > 0 {
@@ -263,12 +219,15 @@ func (d *decoder) fault(v value, format string, args ...any) {
 }
 
 func (d *decoder) faultAt(node *yaml.Node, key, format string, args ...any) {
-	d.note(Fault{File: d.file, Line: node.Line, Column: node.Column, Key: key, Problem: fmt.Sprintf(format, args...)})
+	if d.unclear[node] && len(d.faults) < keptFaults {
+		d.following = append(d.following, len(d.faults))
+	}
+	d.note(Fault{File: d.file, Line: node.Line, Column: node.Column, Key: key, Problem: d.hide(node, fmt.Sprintf(format, args...))})
 }
 
 // faultUse is fault for what is wrong with v's being there, not with what it holds.
 func (d *decoder) faultUse(v value, format string, args ...any) {
-	d.note(Fault{File: d.file, Line: v.line, Column: v.column, Key: v.key, Problem: fmt.Sprintf(format, args...)})
+	d.note(Fault{File: d.file, Line: v.line, Column: v.column, Key: v.key, Problem: d.hide(v.node, fmt.Sprintf(format, args...))})
 }
 
 func (d *decoder) note(f Fault) {

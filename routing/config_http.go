@@ -57,6 +57,12 @@ type Limits struct {
 	// TLSHandshakes is how many TLS handshakes are computed at a time. Zero means one less than there
 	// are CPUs, but one at least.
 	TLSHandshakes int
+
+	LinkLimits
+
+	// Clients is how many clients are remembered that have no link, for their handshakes to be counted.
+	// Zero means 100,000.
+	Clients int
 }
 
 // Pool says which connections to a backend are kept for the next plain request.
@@ -82,6 +88,8 @@ func (l *Limits) fillDefaults() {
 	fill(&l.HeaderFields, 100)
 	fill(&l.URISize, min(8<<10, l.HeaderSize))
 	fill(&l.MinRate, 240)
+	fill(&l.Handshakes, 4096)
+	fill(&l.Clients, 100_000)
 }
 
 func (p *Pool) fillDefaults() {
@@ -100,7 +108,7 @@ var (
 		duration("keep_alive", func(t *Timeouts) *time.Duration { return &t.KeepAlive }),
 	}
 
-	limitKeys = schema[Limits]{
+	limitKeys = append(schema[Limits]{
 		size("header_size", 4<<10, 1<<20, "", func(l *Limits) *int64 { return &l.HeaderSize }),
 		count("header_fields", 10_000, "", func(l *Limits) *int { return &l.HeaderFields }),
 		size("uri_size", 64, 1<<20, "", func(l *Limits) *int64 { return &l.URISize }),
@@ -108,7 +116,8 @@ var (
 		sizeOr("min_rate", 1, 1<<30, "off", -1, func(l *Limits) *int64 { return &l.MinRate }),
 		size("body_size", 1, 1<<40, "unlimited", func(l *Limits) *int64 { return &l.BodySize }),
 		count("tls_handshakes", 65536, "auto", func(l *Limits) *int { return &l.TLSHandshakes }),
-	}
+		count("clients", 100_000_000, "", func(l *Limits) *int { return &l.Clients }),
+	}, linkLimitKeys("auto", -1, func(l *Limits) *LinkLimits { return &l.LinkLimits })...)
 
 	poolKeys = schema[Pool]{
 		countOr("max_idle", 100_000, "off", -1, func(p *Pool) *int { return &p.MaxIdle }),
@@ -125,27 +134,28 @@ func (d *decoder) limits(v value, into *Config) {
 		d.faultUse(found["uri_size"], "%s is more than header_size, %s, which counts the URI as well; lower it or raise header_size",
 			sizeText(l.URISize), sizeText(l.HeaderSize))
 	}
+	d.checkLinkLimits(found, &l.LinkLimits)
 }
 
 // trustedProxy is one network or address of trusted_proxies.
 func (d *decoder) trustedProxy(v value) (netip.Prefix, bool) {
-	p := parsed(d, v, trustedWant, parseTrustedProxy)
+	p := parsed(d, v, networkWant, parseNetwork)
 	if p.IsValid() && p.Bits() == 0 {
 		d.warning(v, quote(p.String())+" is every address: whoever connects can pass for any client")
 	}
 	return p, p.IsValid()
 }
 
-const trustedWant = `write e.g. 10.0.0.0/8, 192.0.2.1 or "::1"`
+const networkWant = `write e.g. 10.0.0.0/8, 192.0.2.1 or "::1"`
 
-// parseTrustedProxy reads a network, or an address for a network of one.
-func parseTrustedProxy(text string) (netip.Prefix, error) {
+// parseNetwork reads a network, or an address for a network of one.
+func parseNetwork(text string) (netip.Prefix, error) {
 	var none netip.Prefix
 	address, length, isNetwork := strings.Cut(text, "/")
 	ip, err := netip.ParseAddr(address)
 	switch {
 	case err != nil:
-		return none, fmt.Errorf("%s is neither an IP address nor a network; %s", quote(text), trustedWant)
+		return none, fmt.Errorf("%s is neither an IP address nor a network; %s", quote(text), networkWant)
 	case ip.Zone() != "":
 		return none, fmt.Errorf("%s has a zone; leave it out, as in %s", quote(text), quote(ip.WithZone("").String()))
 	}
@@ -176,6 +186,8 @@ func (d *decoder) checkPlace(found map[string]value, r *RouteConfig) {
 			d.faultUse(found["path_prefix"], "%v", err)
 		}
 	}
+	d.checkSources(found, r)
+	d.warnAccess(found, &r.Access)
 	if at, ok := found["proxy_protocol"]; ok && r.ProxyProtocol != 0 {
 		if i := slices.IndexFunc(r.Backends, func(b BackendConfig) bool { return b.Builtin != "" }); i >= 0 {
 			d.faultUse(at, "is for backends that read a PROXY protocol header; %s does not", quote(r.Backends[i].URL))
@@ -200,8 +212,12 @@ func (r *RouteConfig) check(path string) error {
 	if err := r.ResponseHeaders.check(); err != nil {
 		return fmt.Errorf("response_headers: %w", err)
 	}
-	if err := r.WebSocket.check(); err != nil {
-		return err
+	for _, check := range [...]func() error{
+		r.WebSocket.check, r.Health.check, r.Passive.check, r.checkBalance, r.checkOperation, r.Limits.check, r.checkSourceAddresses,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	if len(r.Backends) == 0 {
 		return errors.New("no backends")

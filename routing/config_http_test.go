@@ -21,9 +21,9 @@ func TestParseTrustedProxy(t *testing.T) {
 		{"::ffff:192.0.2.0/120", "192.0.2.0/24"},
 		{"::ffff:0.0.0.0/96", "0.0.0.0/0"},
 	} {
-		got, err := parseTrustedProxy(tt.text)
+		got, err := parseNetwork(tt.text)
 		if err != nil || got != netip.MustParsePrefix(tt.want) {
-			t.Errorf("parseTrustedProxy(%q) = %v, %v, want %s", tt.text, got, err, tt.want)
+			t.Errorf("parseNetwork(%q) = %v, %v, want %s", tt.text, got, err, tt.want)
 		}
 	}
 }
@@ -84,7 +84,7 @@ func TestRouteKeepsWhatItsConfigSays(t *testing.T) {
 		ResponseHeaders: HeaderRules{Remove: []string{"Server"}},
 		ReadTimeout:     -1, Pool: Pool{MaxIdle: -1, IdleTimeout: time.Second},
 	}
-	table, err := NewTable(&Config{Routes: []RouteConfig{rc}}, nil)
+	table, err := NewTable(&Config{Routes: []RouteConfig{rc}}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,18 +15,21 @@ import (
 )
 
 // The keys of proxy.yaml, mapping by mapping. What each means and its default stand beside the field
-// it fills, and in the proxy.yaml at the top.
+// it fills, and in the proxy.yaml at the top; a description for editors stands in schema_text.go.
 var (
 	topKeys = schema[Config]{
-		list("listeners", `- address: ":8080"`, listenerKeys.keys,
+		list("listeners", `- address: ":8080"`, listenerKeys,
 			func(c *Config) *[]Listener { return &c.Listeners }, (*decoder).listener),
-		list("routes", `- backends: ["http://10.0.0.7:9000"]`, routeKeys.keys,
+		list("routes", `- backends: ["http://10.0.0.7:9000"]`, routeKeys,
 			func(c *Config) *[]RouteConfig { return &c.Routes }, (*decoder).route),
+		{key: "include", decode: (*decoder).include},
 		list("trusted_proxies", `[10.0.0.0/8, 192.0.2.1, "::1"]`, nil,
 			func(c *Config) *[]netip.Prefix { return (*[]netip.Prefix)(&c.TrustedProxies) }, (*decoder).trustedProxy),
 		choice("forwarded", onOff, func(c *Config) *bool { return &c.Forwarded }),
 		section("timeouts", timeoutKeys, func(c *Config) *Timeouts { return &c.Timeouts }),
-		{key: "limits", below: func(prefix string) []string { return limitKeys.keys(prefix + ".") }, decode: (*decoder).limits},
+		section("limits", limitKeys, func(c *Config) *Limits { return &c.Limits }).by((*decoder).limits),
+		section("drain", drainKeys, func(c *Config) *Drain { return &c.Drain }),
+		controlField,
 		duration("grace_period", func(c *Config) *time.Duration { return &c.GracePeriod }),
 		choice("engine", engines, func(c *Config) *string { return &c.Engine }),
 		count("loops", 256, "auto", func(c *Config) *int { return &c.Loops }),
@@ -35,19 +38,20 @@ var (
 
 	listenerKeys = schema[Listener]{
 		{key: "address", decode: (*decoder).address},
-		{key: "tls", below: func(prefix string) []string { return tlsKeys.keys(prefix + ".") }, decode: (*decoder).tls},
+		{key: "tls", below: tlsKeys, decode: (*decoder).tls},
 		{key: "redirect", decode: func(d *decoder, v value, into *Listener) {
 			into.HTTPSPort = parsed(d, v, redirectWant, parseRedirect)
 		}},
 		choice("proxy_protocol", onOff, func(l *Listener) *bool { return &l.ProxyProtocol }),
+		listenerAllow, listenerDeny,
 	}
 
 	tlsKeys = schema[TLS]{
-		list("certificates", "- {cert: chain.pem, key: key.pem}", certificateKeys.keys,
+		list("certificates", "- {cert: chain.pem, key: key.pem}", certificateKeys,
 			func(t *TLS) *[]CertificateFiles { return &t.Certificates }, (*decoder).certificate),
 		list("self_signed", "[localhost]", nil,
 			func(t *TLS) *[]string { return &t.SelfSigned }, (*decoder).selfSigned),
-		{key: "acme", below: func(prefix string) []string { return acmeKeys.keys(prefix + ".") }, decode: (*decoder).acme},
+		{key: "acme", below: acmeKeys, decode: (*decoder).acme},
 		choice("min_version", tlsVersions, func(t *TLS) *uint16 { return &t.MinVersion }),
 		list("curves", "[X25519MLKEM768, X25519, P-256]", nil,
 			func(t *TLS) *[]tls.CurveID { return &t.Curves }, (*decoder).curve),
@@ -84,8 +88,14 @@ var (
 			into.Path = parsed(d, v, "write a path like /chat, or a prefix like /ws/*", parsePath)
 		}},
 		list("backends", "- http://10.0.0.7:9000",
-			func(prefix string) []string { return backendKeys.keys(prefix) },
+			backendKeys,
 			func(r *RouteConfig) *[]BackendConfig { return &r.Backends }, (*decoder).backend),
+		choice("balance", balances, func(r *RouteConfig) *Balance { return &r.Balance }),
+		section("hash", hashKeys, func(r *RouteConfig) *HashKey { return &r.HashKey }).by((*decoder).hash),
+		durationOrOff("slow_start", 0, func(r *RouteConfig) *time.Duration { return &r.SlowStart }),
+		stickyField,
+		count("max_links", maxBackendLinks, "unlimited", func(r *RouteConfig) *int { return &r.MaxLinks }),
+		section("queue", queueKeys, func(r *RouteConfig) *Queue { return &r.Queue }),
 		{key: "host_header", decode: func(d *decoder, v value, into *RouteConfig) {
 			into.HostHeader = parsed(d, v, hostHeaderWant, parseHostHeader)
 		}},
@@ -101,16 +111,32 @@ var (
 		duration("response_timeout", func(r *RouteConfig) *time.Duration { return &r.ResponseTimeout }),
 		durationOrOff("read_timeout", -1, func(r *RouteConfig) *time.Duration { return &r.ReadTimeout }),
 		section("pool", poolKeys, func(r *RouteConfig) *Pool { return &r.Pool }),
-		{key: "tls", below: func(prefix string) []string { return backendTLSKeys.keys(prefix + ".") },
+		{key: "tls", below: backendTLSKeys,
 			decode: func(d *decoder, v value, into *RouteConfig) { into.tls = d.backendTLS(v) }},
 		section("websocket", webSocketKeys, func(r *RouteConfig) *WebSocket { return &r.WebSocket }),
+		{key: "origins", decode: (*decoder).origins},
+		choice("missing_origin", missingOrigins, func(r *RouteConfig) *bool { return &r.Origins.RefuseMissing }),
+		routeAllow, routeDeny,
+		section("limits", routeLimitKeys, func(r *RouteConfig) *LinkLimits { return &r.Limits }).by((*decoder).routeLimits),
+		list("source_addresses", "[10.0.0.2, 10.0.0.3]", nil,
+			func(r *RouteConfig) *[]netip.Addr { return &r.SourceAddresses }, (*decoder).source),
+		healthField, passiveField,
+		countOr("retries", maxRetries, "off", -1, func(r *RouteConfig) *int { return &r.Retries }),
+		choice("on_backend_down", onDowns, func(r *RouteConfig) *OnDown { return &r.OnDown }),
+		section("rebalance", rebalanceKeys, func(r *RouteConfig) *Rebalance { return &r.Rebalance }),
 	}
 
 	backendKeys = schema[backendEntry]{
 		{key: "url", decode: func(d *decoder, v value, into *backendEntry) {
-			into.BackendConfig = parsed(d, v, backendWant, ParseBackend)
+			b := parsed(d, v, backendWant, ParseBackend)
+			into.URL, into.Addr, into.SRV, into.Builtin, into.TLS = b.URL, b.Addr, b.SRV, b.Builtin, b.TLS
 		}},
-		{key: "tls", below: func(prefix string) []string { return backendTLSKeys.keys(prefix + ".") },
+		scalar("weight", numberShape(1, maxWeight, "", ""), func(e *backendEntry) *int { return &e.Weight },
+			func(n int) string { return strconv.Itoa(max(n, 1)) }).by((*decoder).weight),
+		choice("backup", onOff, func(e *backendEntry) *bool { return &e.Backup }),
+		choice("drain", onOff, func(e *backendEntry) *bool { return &e.Drain }),
+		zeroUnsaid(countOr("max_links", maxBackendLinks, "unlimited", -1, func(e *backendEntry) *int { return &e.MaxLinks })),
+		{key: "tls", below: backendTLSKeys,
 			decode: func(d *decoder, v value, into *backendEntry) { into.tls = d.backendTLS(v) }},
 	}
 
@@ -132,7 +158,14 @@ func (d *decoder) config(v value, into *Config) {
 		return
 	}
 	d.need(v, found, "listeners", `write e.g. listeners: [{address: ":8080"}]`)
-	d.need(v, found, "routes", `write e.g. routes: [{backends: ["http://10.0.0.7:9000"]}]`)
+	include, including := found["include"]
+	if !including {
+		d.need(v, found, "routes", `write e.g. routes: [{backends: ["http://10.0.0.7:9000"]}]`)
+	}
+	d.includeAll(into)
+	if including && len(into.Routes) == 0 && len(d.faults) == 0 {
+		d.faultUse(include, "names no file with routes, and there are none here; at least one route is needed")
+	}
 	if _, ok := found["trusted_proxies"]; !ok {
 		for _, on := range d.proxied {
 			d.faultUse(on, "is on, but the file has no trusted_proxies, whose headers are believed; "+
@@ -159,6 +192,7 @@ func (d *decoder) listener(v value) (Listener, bool) {
 	if redirect, ok := found["redirect"]; ok && l.TLS != nil {
 		d.faultUse(redirect, "is for a listener without tls; this one speaks https itself")
 	}
+	d.warnAccess(found, &l.Access)
 	if l.ProxyProtocol {
 		d.proxied = append(d.proxied, found["proxy_protocol"])
 	}
@@ -194,7 +228,7 @@ func sameAddress(address string) string {
 }
 
 func (d *decoder) route(v value) (RouteConfig, bool) {
-	r := RouteConfig{Line: v.line}
+	r := RouteConfig{File: d.file, Line: v.line}
 	if v.node.Kind != yaml.MappingNode {
 		d.fault(v, `%s; a mapping is needed, e.g. backends: ["http://10.0.0.7:9000"]`, standing(v.node))
 		return r, false
@@ -218,9 +252,10 @@ func (d *decoder) route(v value) (RouteConfig, bool) {
 		first[same] = i
 	}
 	d.checkPlace(found, &r)
+	d.checkBalance(v, found, &r)
 	// A route whose host and path are right is held against the others whatever else is wrong with it.
 	if !slices.ContainsFunc(d.faults[faults:], func(f Fault) bool { return !besideThePlace(f.Key, v.key) }) {
-		name := routeName(r.Host, cmp.Or(r.Path, "/*"))
+		name := RouteName(r.Host, cmp.Or(r.Path, "/*"))
 		d.once(&d.routes, name, v, "the route "+quote(name))
 	}
 	return r, true
@@ -242,11 +277,16 @@ func (d *decoder) once(seen *map[string]value, name string, v value, what string
 		return
 	}
 	if first, ok := (*seen)[name]; ok {
-		d.faultUse(v, "%s is there already, as %s in line %d", what, strings.TrimSuffix(first.key, ".address"), first.line)
+		of := ""
+		if first.file != d.file {
+			of = " of " + first.file
+		}
+		d.faultUse(v, "%s is there already, as %s in line %d%s", what, strings.TrimSuffix(first.key, ".address"), first.line, of)
 		return
 	}
 	if *seen == nil {
 		*seen = make(map[string]value)
 	}
+	v.file = d.file
 	(*seen)[name] = v
 }

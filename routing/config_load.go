@@ -18,9 +18,9 @@ import (
 // maxFileSize bounds a config: some ten thousand routes fit.
 const maxFileSize = 4 << 20
 
-// Load reads proxy.yaml, or whatever stands at path in its form, together with the certificates it
-// names. The error, unless nil, is Faults: everything wrong that could be found in one reading. No
-// message shows what a key file holds, or a password in a URL.
+// Load reads proxy.yaml, or whatever stands at path in its form, together with the files that it
+// includes and the certificates that they name. Variables are those of the environment. The error, unless nil, is Faults: everything wrong that could be found in one reading. No
+// message shows what a key file or a variable holds, or a password in a URL.
 func Load(path string) (*Config, error) {
 	data, err := readFile(path, maxFileSize)
 	if err != nil {
@@ -32,42 +32,45 @@ func Load(path string) (*Config, error) {
 // parse is Load for a file that has been read. Its path says where relative paths start.
 func parse(path string, data []byte) (*Config, error) {
 	d := &decoder{file: path, dir: filepath.Dir(path), known: topKeys.keys("")}
-	cfg := &Config{File: path}
-	if root := d.document(data); root != nil {
+	d.environment.lookup = os.LookupEnv
+	cfg := &Config{File: path, Files: []string{path}}
+	if root := d.document(data, "is empty; listeners and routes are needed"); root != nil {
 		d.config(value{node: root, line: root.Line, column: root.Column}, cfg)
 	}
+	d.forgetFollowing()
 	if len(d.faults) > 0 {
-		d.faults.sort()
+		d.faults.sort(cfg.Files)
 		return nil, d.faults
 	}
-	d.warnings.sort()
+	d.warnings.sort(cfg.Files)
 	cfg.Warnings = d.warnings
 	cfg.FillDefaults()
 	return cfg, nil
 }
 
-// document gives the root of the file's one document, nil after a fault without which nothing else
-// can be said.
-func (d *decoder) document(data []byte) *yaml.Node {
+// document gives the root of the file's one document, its variables replaced, nil after a fault without
+// which nothing else can be said. empty says what is wrong with a file that has none.
+func (d *decoder) document(data []byte, empty string) *yaml.Node {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var first, second yaml.Node
 	err := decoder.Decode(&first)
 	if err != nil && !errors.Is(err, io.EOF) {
-		d.faults = append(d.faults, syntaxFault(d.file, data, err))
+		d.note(syntaxFault(d.file, data, err))
 		return nil
 	}
 	if err != nil || len(first.Content) == 0 || isNull(first.Content[0]) {
-		d.faults = append(d.faults, Fault{File: d.file, Problem: "is empty; listeners and routes are needed"})
+		d.note(Fault{File: d.file, Problem: empty})
 		return nil
 	}
 	switch err := decoder.Decode(&second); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		d.faults = append(d.faults, syntaxFault(d.file, data, err))
+		d.note(syntaxFault(d.file, data, err))
 	default:
-		d.faults = append(d.faults, Fault{File: d.file, Line: second.Line, Column: second.Column,
+		d.note(Fault{File: d.file, Line: second.Line, Column: second.Column,
 			Problem: "a second document begins here; one file is one document"})
 	}
+	d.expand(first.Content[0], "")
 	return first.Content[0]
 }
 

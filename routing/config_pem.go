@@ -247,6 +247,6 @@ func (d *decoder) warn(v value, file, problem string) {
 
 func (d *decoder) warning(v value, problem string) {
 	if len(d.warnings) < keptFaults {
-		d.warnings = append(d.warnings, Fault{File: d.file, Line: v.node.Line, Column: v.node.Column, Key: v.key, Problem: problem})
+		d.warnings = append(d.warnings, Fault{File: d.file, Line: v.node.Line, Column: v.node.Column, Key: v.key, Problem: d.hide(v.node, problem)})
 	}
 }

@@ -28,6 +28,7 @@ func configs(t testing.TB, folder string) []string {
 
 // TestBadConfigsGiveTheirMessage holds every file of bad/ against the .want beside it.
 func TestBadConfigsGiveTheirMessage(t *testing.T) {
+	t.Setenv("WSPROXY_TEST_SECRET", "hunter2")
 	for _, file := range configs(t, "bad") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			_, err := Load(file)
@@ -110,11 +111,11 @@ func TestFirstRunLoads(t *testing.T) {
 	if len(cfg.Warnings) > 0 {
 		t.Errorf("Warnings = %v, want none", cfg.Warnings)
 	}
-	table, err := NewTable(cfg, map[string]string{"echo": "127.0.0.1:1"})
+	table, err := NewTable(cfg, map[string]string{"echo": "127.0.0.1:1"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := table.Match([]byte("localhost:8443"), []byte("/")); r == nil || r.Backends[0].URL != "builtin:echo" {
+	if r := table.Match([]byte("localhost:8443"), []byte("/")); r == nil || r.Backends()[0].URL != "builtin:echo" {
 		t.Errorf(`Match("localhost:8443", "/") = %v, want builtin:echo`, r)
 	}
 	if c := cfg.Listeners; len(c) != 2 || c[0].Address != ":8080" || c[0].TLS != nil ||
@@ -153,6 +154,9 @@ func TestExampleDocumentsEveryKey(t *testing.T) {
 		copyFile(t, filepath.Join(dir, "client-ca.pem"), filepath.Join(dir, file))
 	}
 	copyFile(t, testdata+"good/tickets", filepath.Join(dir, "tickets"))
+	if err := os.Mkdir(filepath.Join(dir, "routes.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	file := filepath.Join(dir, "proxy.yaml")
 	if err := os.WriteFile(file, whole, 0o600); err != nil {
 		t.Fatal(err)
@@ -165,8 +169,13 @@ func TestExampleDocumentsEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(got.Routes) != 7 || got.Routes[0].Health.Type != "http" || got.Routes[1].Health.Subprotocol == "" ||
+		got.Routes[6].HashKey != (HashKey{Path: true}) {
+		t.Errorf("the examples of health checks and hashing are not there: %+v", got.Routes)
+	}
 	if len(got.Listeners) != 5 || len(got.Listeners[2].TLS.Certificates) != 1 || got.Listeners[3].TLS.ACME == nil ||
-		got.Listeners[4].HTTPSPort != 443 || len(got.Routes[0].Backends) != 5 || len(got.TrustedProxies) != 3 ||
+		got.Listeners[4].HTTPSPort != 443 || len(got.Routes[0].Backends) != 8 || len(got.TrustedProxies) != 3 ||
+		len(got.Listeners[0].Access.Allow) != 3 || len(got.Routes[0].SourceAddresses) != 2 ||
 		len(got.Routes[0].RequestHeaders.Set) != 2 || len(got.Routes[0].ResponseHeaders.Remove) != 2 {
 		t.Errorf("the examples are not there: %+v", got)
 	}
@@ -174,11 +183,22 @@ func TestExampleDocumentsEveryKey(t *testing.T) {
 		t.Errorf("Warnings = %v, want none", got.Warnings)
 	}
 	// The examples, and what only tells where something stands, are no defaults.
-	got.Listeners = got.Listeners[:2]
+	got.Listeners, got.Routes = got.Listeners[:2], got.Routes[:1]
+	got.Routes[0].Health = want.Routes[0].Health
 	got.TrustedProxies = want.TrustedProxies
+	if b := got.Routes[0].Backends[2]; b != (BackendConfig{URL: "http://10.0.0.8:9000", Addr: "10.0.0.8:9000", Weight: 1, MaxLinks: -1}) {
+		t.Errorf("the long form is %+v, want the defaults", b)
+	}
+	sticky := StickyConfig{Domain: "example.com", Key: "an example that all can read"}
+	if sticky.fillDefaults(); *got.Routes[0].Sticky != sticky {
+		t.Errorf("sticky is %+v, want the defaults, %+v", got.Routes[0].Sticky, sticky)
+	}
+	got.Routes[0].Sticky = nil
+	got.Listeners[0].Access = want.Listeners[0].Access
+	got.Routes[0].Access, got.Routes[0].SourceAddresses = want.Routes[0].Access, want.Routes[0].SourceAddresses
 	got.Routes[0].Backends, got.Routes[0].Line = want.Routes[0].Backends, want.Routes[0].Line
 	got.Routes[0].RequestHeaders, got.Routes[0].ResponseHeaders = want.Routes[0].RequestHeaders, want.Routes[0].ResponseHeaders
-	got.File = want.File
+	got.File, got.Files, got.Routes[0].File = want.File, want.Files, want.Routes[0].File
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("with every default written out:\n%+v\nwithout:\n%+v", got, want)
 	}

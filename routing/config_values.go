@@ -47,7 +47,15 @@ func choice[T, U any](key string, options []option[U], at func(*T) *U) field[T] 
 	for _, o := range options {
 		words = append(words, o.word)
 	}
-	return field[T]{key: key, decode: func(d *decoder, v value, into *T) {
+	f := scalar(key, wordShape(words), at, func(u U) string {
+		for _, o := range options {
+			if any(o.value) == any(u) {
+				return o.word
+			}
+		}
+		return ""
+	})
+	return f.by(func(d *decoder, v value, into *T) {
 		if v.node.Kind != yaml.ScalarNode || isNull(v.node) {
 			d.fault(v, "%s%s", standing(v.node), allowedWords("", "", words))
 			return
@@ -59,27 +67,34 @@ func choice[T, U any](key string, options []option[U], at func(*T) *U) field[T] 
 			}
 		}
 		d.fault(v, "%s is unknown%s", quote(v.node.Value), allowedWords(v.node.Value, "", words))
-	}}
+	})
 }
 
 // duration is a field that is a time.Duration of more than zero.
 func duration[T any](key string, at func(*T) *time.Duration) field[T] {
-	return field[T]{key: key, decode: func(d *decoder, v value, into *T) { d.duration(v, "", at(into)) }}
+	f := scalar(key, durationShape, at, func(t time.Duration) string { return durationText(t, 0, "") })
+	return f.by(func(d *decoder, v value, into *T) { d.duration(v, "", at(into)) })
 }
 
 // durationOrOff is a duration, or the word off for a value that means never.
 func durationOrOff[T any](key string, off time.Duration, at func(*T) *time.Duration) field[T] {
-	return field[T]{key: key, decode: func(d *decoder, v value, into *T) {
+	f := scalar(key, oneOf(durationShape, wordShape([]string{"off"})), at,
+		func(t time.Duration) string { return durationText(t, off, "off") })
+	return f.by(func(d *decoder, v value, into *T) {
 		if v.node.Kind == yaml.ScalarNode && v.node.Value == "off" {
 			*at(into) = off
 			return
 		}
 		d.duration(v, "off", at(into))
-	}}
+	})
 }
 
 // duration decodes a duration of more than zero. none, unless empty, is the word for none at all.
 func (d *decoder) duration(v value, none string, into *time.Duration) {
+	d.durationWithin(v, minDuration, maxDuration, none, into)
+}
+
+func (d *decoder) durationWithin(v value, least, most time.Duration, none string, into *time.Duration) {
 	want := "write e.g. 5s, 500ms, 1m" + orWord(none)
 	if v.node.Kind == yaml.ScalarNode && (v.node.ShortTag() == "!!int" || v.node.ShortTag() == "!!float") {
 		d.fault(v, "%s has no unit; %s", clip(v.node.Value), want)
@@ -93,10 +108,10 @@ func (d *decoder) duration(v value, none string, into *time.Duration) {
 	switch {
 	case err != nil:
 		d.fault(v, "%s is not a duration; %s", quote(text), want)
-	case t < minDuration:
-		d.fault(v, "%s is too short; 1ms to 24h are allowed%s", quote(text), orWord(none))
-	case t > maxDuration:
-		d.fault(v, "%s is too long; 1ms to 24h are allowed%s", quote(text), orWord(none))
+	case t < least:
+		d.fault(v, "%s is too short; %s to %s are allowed%s", quote(text), durationText(least, 0, ""), durationText(most, 0, ""), orWord(none))
+	case t > most:
+		d.fault(v, "%s is too long; %s to %s are allowed%s", quote(text), durationText(least, 0, ""), durationText(most, 0, ""), orWord(none))
 	default:
 		*into = t
 	}
@@ -110,7 +125,13 @@ func count[T any](key string, most int, none string, at func(*T) *int) field[T] 
 // countOr is count with a word for another number than zero.
 func countOr[T any](key string, most int, none string, noneValue int, at func(*T) *int) field[T] {
 	want := fmt.Sprintf("write a number from 1 to %d%s", most, orWord(none))
-	return field[T]{key: key, decode: func(d *decoder, v value, into *T) {
+	f := scalar(key, numberShape(1, int64(most), "", none), at, func(n int) string {
+		if n == noneValue {
+			return none
+		}
+		return strconv.Itoa(n)
+	})
+	return f.by(func(d *decoder, v value, into *T) {
 		if v.node.Kind != yaml.ScalarNode || isNull(v.node) {
 			d.fault(v, "%s; %s", standing(v.node), want)
 			return
@@ -125,7 +146,7 @@ func countOr[T any](key string, most int, none string, noneValue int, at func(*T
 			return
 		}
 		*at(into) = n
-	}}
+	})
 }
 
 // sizeUnits are what a size may end in; the longer of two that end alike comes first.
@@ -147,7 +168,13 @@ func sizeOr[T any](key string, least, most int64, none string, noneValue int64, 
 	if none != "" {
 		want += ", or " + none
 	}
-	return field[T]{key: key, decode: func(d *decoder, v value, into *T) {
+	f := scalar(key, numberShape(least, most, "(KiB|MiB|GiB|KB|MB|GB|B)?", none), at, func(n int64) string {
+		if n == noneValue {
+			return none
+		}
+		return sizeText(n)
+	})
+	return f.by(func(d *decoder, v value, into *T) {
 		if v.node.Kind != yaml.ScalarNode || isNull(v.node) {
 			d.fault(v, "%s; %s", standing(v.node), want)
 			return
@@ -166,7 +193,7 @@ func sizeOr[T any](key string, least, most int64, none string, noneValue int64, 
 		default:
 			*at(into) = n
 		}
-	}}
+	})
 }
 
 // parseSize reads digits and a unit, bytes if there is none. What is too large for an int64 comes
@@ -213,7 +240,7 @@ func (d *decoder) text(v value, want string) (string, bool) {
 		d.fault(v, "%s; %s", standing(v.node), want)
 		return "", false
 	}
-	return v.node.Value, true
+	return unescaped(v.node.Value), true
 }
 
 // parsed gives what parse makes of a text, else notes a fault and gives the zero value.

@@ -18,3 +18,16 @@ var (
 	// ErrAnswer is an answer that is malformed, breaks off in its head, or is not what was asked for.
 	ErrAnswer = errors.New("backend answer invalid")
 )
+
+// Why Route.Acquire has no backend for a request.
+var (
+	// ErrNoBackend is a route whose backends are all unhealthy, draining or tried already.
+	ErrNoBackend = errors.New("no backend available")
+
+	// ErrFull is a route whose backends have as many links as they may, where nobody else may wait for
+	// one to end.
+	ErrFull = errors.New("all backends full")
+
+	// ErrQueueTimeout is a request that has waited for a slot for as long as it may.
+	ErrQueueTimeout = errors.New("all backends full for too long")
+)

@@ -16,7 +16,7 @@ const (
 
 // Fault is one thing wrong in a file.
 type Fault struct {
-	// File is the path as given to Load.
+	// File is the path as given to Load, or that of an included file.
 	File string
 
 	// Line and Column are where it stands, from 1. Column alone is zero where only the line is known,
@@ -67,10 +67,15 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sort orders by place, and by key where an alias puts several at one place.
-func (f Faults) sort() {
+// sort orders by file, in the order of files, then by place, and by key where an alias puts several at
+// one place.
+func (f Faults) sort(files []string) {
+	order := make(map[string]int)
+	for i, file := range files {
+		order[file] = i
+	}
 	slices.SortStableFunc(f, func(a, b Fault) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 }
 

@@ -43,7 +43,7 @@ func FuzzLoad(f *testing.F) {
 		if len(cfg.Listeners) == 0 || len(cfg.Routes) == 0 {
 			t.Errorf("no fault, but %d listeners and %d routes", len(cfg.Listeners), len(cfg.Routes))
 		}
-		if _, err := NewTable(cfg, echo); err != nil {
+		if _, err := NewTable(cfg, echo, nil); err != nil {
 			t.Errorf("NewTable: %v", err)
 		}
 	})
@@ -66,7 +66,7 @@ func FuzzMatch(f *testing.F) {
 			cfg.Routes = append(cfg.Routes, RouteConfig{Host: route[:i], Path: route[i:],
 				Backends: []BackendConfig{{URL: "builtin:echo", Builtin: "echo"}}})
 		}
-		table, err := NewTable(cfg, echo)
+		table, err := NewTable(cfg, echo, nil)
 		if err != nil {
 			t.Skip()
 		}

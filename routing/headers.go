@@ -112,7 +112,7 @@ var headerKeys = schema[HeaderRules]{
 func headers(key string, at func(*RouteConfig) *HeaderRules) field[RouteConfig] {
 	return field[RouteConfig]{
 		key:    key,
-		below:  func(prefix string) []string { return headerKeys.keys(prefix + ".") },
+		below:  headerKeys,
 		decode: func(d *decoder, v value, into *RouteConfig) { d.headers(v, at(into)) },
 	}
 }
@@ -167,13 +167,13 @@ func (d *decoder) template(v value) (Template, bool) {
 		d.fault(v, "a number or the like stands here; write it in quotes")
 		return Template{}, false
 	}
-	text, ok := d.text(v, `a text is needed, e.g. "${client_ip}"`)
-	if !ok {
+	if _, ok := d.text(v, `a text is needed, e.g. "${client_ip}"`); !ok {
 		return Template{}, false
 	}
-	t, err := ParseTemplate(text)
+	t, err := ParseTemplate(v.node.Value) // which has its own say about $${
 	if err != nil {
 		d.fault(v, "%v", err)
 	}
+	_, t.hidden = d.expanded[v.node]
 	return t, err == nil
 }

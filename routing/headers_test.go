@@ -50,7 +50,7 @@ func TestNewTableRefusesHeaderRules(t *testing.T) {
 				want = "routes[0]: " + key + ": " + tt.want
 			}
 			got := "no error"
-			if _, err := NewTable(&Config{Routes: []RouteConfig{rc}}, nil); err != nil {
+			if _, err := NewTable(&Config{Routes: []RouteConfig{rc}}, nil, nil); err != nil {
 				got = err.Error()
 			}
 			if got != want {

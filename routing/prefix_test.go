@@ -13,7 +13,7 @@ func prefixRoute(t testing.TB, path, prefix string) *Route {
 		t.Fatal(err)
 	}
 	table, err := NewTable(&Config{Routes: []RouteConfig{{Path: path, Prefix: p,
-		Backends: []BackendConfig{{URL: "builtin:echo", Builtin: "echo"}}}}}, echo)
+		Backends: []BackendConfig{{URL: "builtin:echo", Builtin: "echo"}}}}}, echo, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func FuzzRewrite(f *testing.F) {
 			t.Skip()
 		}
 		table, err := NewTable(&Config{Routes: []RouteConfig{{Path: path, Prefix: p,
-			Backends: []BackendConfig{{URL: "builtin:echo", Builtin: "echo"}}}}}, echo)
+			Backends: []BackendConfig{{URL: "builtin:echo", Builtin: "echo"}}}}}, echo, nil)
 		if err != nil {
 			t.Skip()
 		}

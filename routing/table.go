@@ -2,60 +2,40 @@ package routing
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
-// Route is where a matched request goes.
-type Route struct {
-	// Fixed at creation.
-
-	// Name is host and path as matched, * for any host, for logs and metrics: "chat.example.com/ws/*", "*/*".
-	Name string
-
-	// Backends has at least one.
-	Backends []*Backend
-
-	// Those of RouteConfig.
-	HostHeader                      HostHeader
-	ProxyProtocol                   int
-	NoHTTP                          bool
-	RequestHeaders, ResponseHeaders HeaderRules
-
-	// The timeouts of RouteConfig, more than zero; ReadTimeout is negative where there is none.
-	DialTimeout, HandshakeTimeout, ResponseTimeout, ReadTimeout time.Duration
-
-	// Pool is that of RouteConfig, its MaxIdle negative where no connection is kept.
-	Pool Pool
-
-	// WebSocket is that of RouteConfig.
-	WebSocket WebSocket
-
-	// Line is where the file has the route, zero for one built in Go.
-	Line int
-
-	// rewriting is for Rewrite.
-	rewriting rewriting
-
-	// Changed by Pick.
-	turns atomic.Uint64
-}
-
-// Table gives the Route for a host and a path. It is immutable; a reload makes another.
+// Table gives the Route for a host and a path. It is immutable but for what names are resolved to; a reload
+// makes another.
 type Table struct {
-	routes   []*Route
-	backends []*Backend
+	routes []*Route
+	names  []Name
+	added  map[Name]bool // those that the previous table did not have, if there was one
 
 	exact    map[string]*paths // by host
 	wildcard map[string]*paths // by the suffix, with its dot: ".example.com"
 	any      *paths
+
+	mu sync.Mutex // guards what follows
+
+	// backends are those of the routes by now.
+	backends []*Backend
+
+	// places has all backends, and those that were there before and may still have links.
+	places map[place]*Backend
+
+	// resolved is what names have come to.
+	resolved map[Name][]Endpoint
 }
 
 // place is what tells one Backend from another.
 type place struct {
 	addr   string
+	host   string // what Host headers say, where that is not of the address
 	secure bool
 	tls    BackendTLS
 }
@@ -72,18 +52,39 @@ type paths struct {
 // NewTable makes the table of cfg's routes. builtin gives for the name of a builtin backend ("echo")
 // the host:port it listens on. cfg is not kept, its zero values are read as their defaults; a Config
 // from Load is refused only for a builtin that is not in the map.
-func NewTable(cfg *Config, builtin map[string]string) (*Table, error) {
-	t := &Table{
-		exact:    make(map[string]*paths),
-		wildcard: make(map[string]*paths),
-		any:      newPaths(),
+//
+// previous is the table this one is to take the place of, nil for none. A backend of the same address
+// that is spoken to in the same way is the same Backend, with its links, health and draining; a route
+// of the same name goes on where the other is in its round robin, with those who wait for a slot there
+// and with a sticky key that was drawn. previous itself is left as it is, and can stay in use.
+func NewTable(cfg *Config, builtin map[string]string, previous *Table) (*Table, error) {
+	b := tableBuilder{
+		table: &Table{
+			exact:    make(map[string]*paths),
+			wildcard: make(map[string]*paths),
+			any:      newPaths(),
+			places:   make(map[place]*Backend),
+			resolved: make(map[Name][]Endpoint),
+			added:    make(map[Name]bool),
+		},
+		builtin:  builtin,
+		now:      time.Now(),
+		routes:   make(map[string]*Route),
+		backends: make(map[*Backend]bool),
 	}
-	byAddr := make(map[place]*Backend)
+	b.table.mu.Lock()
+	defer b.table.mu.Unlock()
+	if previous != nil {
+		b.follow(previous)
+	}
 	for i, rc := range cfg.Routes {
-		if err := t.add(rc, builtin, byAddr); err != nil {
+		if err := b.add(rc); err != nil {
 			return nil, fmt.Errorf("routes[%d]: %w", i, err)
 		}
 	}
+	t := b.table
+	t.backendsLocked()
+	b.forget()
 	for _, p := range t.exact {
 		p.seal()
 	}
@@ -94,7 +95,43 @@ func NewTable(cfg *Config, builtin map[string]string) (*Table, error) {
 	return t, nil
 }
 
-func (t *Table) add(rc RouteConfig, builtin map[string]string, byAddr map[place]*Backend) error {
+// tableBuilder is a table in the making.
+type tableBuilder struct {
+	table   *Table
+	builtin map[string]string
+	now     time.Time
+
+	// Those of the previous table: routes by name, and backends; without one, follows is false.
+	follows  bool
+	names    []Name
+	routes   map[string]*Route
+	backends map[*Backend]bool
+	before   []*Backend // the same, in their order
+}
+
+// follow takes over what the previous table has. It is all put back by forget that is not wanted.
+func (t *tableBuilder) follow(previous *Table) {
+	previous.mu.Lock()
+	defer previous.mu.Unlock()
+	t.follows, t.names, t.before = true, previous.names, previous.backends
+	for _, r := range previous.routes {
+		t.routes[r.Name] = r
+	}
+	for _, b := range previous.backends {
+		t.backends[b] = true
+	}
+	maps.Copy(t.table.places, previous.places)
+	maps.Copy(t.table.resolved, previous.resolved)
+}
+
+// forget drops what this table does not need of the previous one: backends, and what names that are gone had
+// come to.
+func (t *tableBuilder) forget() {
+	t.table.forgetLocked(t.before)
+	maps.DeleteFunc(t.table.resolved, func(n Name, _ []Endpoint) bool { return !slices.Contains(t.table.names, n) })
+}
+
+func (t *tableBuilder) add(rc RouteConfig) error {
 	rc.fillDefaults()
 	host, err := parseHost(rc.Host)
 	if err != nil {
@@ -107,47 +144,52 @@ func (t *Table) add(rc RouteConfig, builtin map[string]string, byAddr map[place]
 	if err := rc.check(path); err != nil {
 		return err
 	}
-	r := &Route{
-		Name:             routeName(host, path),
-		HostHeader:       rc.HostHeader,
-		ProxyProtocol:    rc.ProxyProtocol,
-		NoHTTP:           rc.NoHTTP,
-		RequestHeaders:   rc.RequestHeaders,
-		ResponseHeaders:  rc.ResponseHeaders,
-		DialTimeout:      rc.DialTimeout,
-		HandshakeTimeout: rc.HandshakeTimeout,
-		ResponseTimeout:  rc.ResponseTimeout,
-		ReadTimeout:      rc.ReadTimeout,
-		Pool:             rc.Pool,
-		WebSocket:        rc.WebSocket,
-		Line:             rc.Line,
-		rewriting:        rc.Prefix.rewriting(path),
+	specs, err := t.specs(&rc)
+	if err != nil {
+		return err
 	}
-	for i, bc := range rc.Backends {
-		addr := bc.Addr
-		if bc.Builtin != "" {
-			addr = builtin[bc.Builtin]
+	members := t.table.membersLocked(specs, func(b *Backend) {
+		if t.follows && !t.backends[b] {
+			b.start(t.now)
 		}
-		if addr == "" {
-			return fmt.Errorf("backends[%d]: %s has no address", i, quote(bc.URL))
-		}
-		at := place{addr: addr}
-		if bc.TLS != nil {
-			at.secure, at.tls = true, *bc.TLS
-		}
-		b := byAddr[at]
-		if b == nil {
-			b = newBackend(bc.URL, addr, bc.TLS)
-			byAddr[at] = b
-			t.backends = append(t.backends, b)
-		}
-		r.Backends = append(r.Backends, b)
-	}
-	if !t.pathsOf(host).add(path, r) {
+	})
+	name := RouteName(host, path)
+	r := newRoute(name, path, &rc, members, t.routes[name])
+	r.specs = specs
+	if !t.table.pathsOf(host).add(path, r) {
 		return fmt.Errorf("%s is there already", r.Name)
 	}
-	t.routes = append(t.routes, r)
+	t.table.routes = append(t.table.routes, r)
 	return nil
+}
+
+// specs are the backends of a route as its config has them.
+func (t *tableBuilder) specs(rc *RouteConfig) ([]spec, error) {
+	var specs []spec
+	for i, bc := range rc.Backends {
+		s := spec{
+			url: bc.URL, addr: bc.Addr, name: bc.name(), tls: bc.TLS,
+			member: member{weight: max(bc.Weight, 1), backup: bc.Backup, drain: bc.Drain, maxLinks: bc.MaxLinks},
+		}
+		if bc.Builtin != "" {
+			s.addr = t.builtin[bc.Builtin]
+		}
+		if s.addr == "" {
+			return nil, fmt.Errorf("backends[%d]: %s has no address", i, quote(bc.URL))
+		}
+		if s.name != (Name{}) {
+			s.host, s.sendsHost = bc.host(), rc.HostHeader.Backend
+			if !slices.Contains(t.table.names, s.name) {
+				t.table.names = append(t.table.names, s.name)
+				t.table.added[s.name] = t.follows && !slices.Contains(t.names, s.name)
+			}
+		}
+		if s.maxLinks == 0 {
+			s.maxLinks = rc.MaxLinks
+		}
+		specs = append(specs, s)
+	}
+	return specs, nil
 }
 
 func (t *Table) pathsOf(host string) *paths {
@@ -169,8 +211,12 @@ func (t *Table) pathsOf(host string) *paths {
 // Routes are all routes, in the order of the config. The slice is the table's own.
 func (t *Table) Routes() []*Route { return t.routes }
 
-// Backends are all backends, each once, in the order of the config. The slice is the table's own.
-func (t *Table) Backends() []*Backend { return t.backends }
+// Backends are all backends by now, each once, in the order of the config. The slice does not change.
+func (t *Table) Backends() []*Backend {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.backends
+}
 
 // Match gives the most specific route for a request, or nil when there is none. It allocates nothing
 // and keeps neither slice.
@@ -259,7 +305,8 @@ func (p *paths) match(path []byte) *Route {
 	return nil
 }
 
-func routeName(host, path string) string {
+// RouteName is the name of a route by its host and path, as RouteConfig has them.
+func RouteName(host, path string) string {
 	if host == "" {
 		host = "*"
 	}

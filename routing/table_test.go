@@ -18,7 +18,7 @@ func newTable(t testing.TB, routes ...string) *Table {
 		cfg.Routes = append(cfg.Routes, RouteConfig{Host: host, Path: "/" + path,
 			Backends: []BackendConfig{{URL: "builtin:echo", Builtin: "echo"}}})
 	}
-	table, err := NewTable(cfg, echo)
+	table, err := NewTable(cfg, echo, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestMatchRefusesDotSegments(t *testing.T) {
 
 func TestNewTableFillsDefaults(t *testing.T) {
 	cfg := &Config{Routes: []RouteConfig{{Backends: []BackendConfig{{URL: "http://a", Addr: "a:80"}}, DialTimeout: time.Hour}}}
-	table, err := NewTable(cfg, nil)
+	table, err := NewTable(cfg, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,10 +181,23 @@ func TestNewTableRefuses(t *testing.T) {
 			`routes[0]: path_prefix: there is nothing to strip from "/*"; write a path to put before every path, e.g. /v2, or leave path_prefix out`},
 		{"a replacement that is no path", []RouteConfig{{Path: "/a", Prefix: PathPrefix{Replace: "b"}, Backends: backends}},
 			`routes[0]: path_prefix: "b" does not begin with /; write a path like /chat, or a prefix like /ws/*`},
+		{"a negative slow start", []RouteConfig{{SlowStart: -1, Backends: backends}}, "routes[0]: a timeout is negative"},
+		{"a negative queue", []RouteConfig{{Queue: Queue{Size: -1}, Backends: backends}}, "routes[0]: a limit is negative"},
+		{"a balance there is not", []RouteConfig{{Balance: 4, Backends: backends}}, "routes[0]: there is no balance 4"},
+		{"nothing to hash", []RouteConfig{{Balance: Hash, Backends: backends}}, "routes[0]: hash: exactly one thing is to be hashed"},
+		{"two things to hash", []RouteConfig{{Balance: Hash, HashKey: HashKey{Path: true, Query: "a"}, Backends: backends}},
+			"routes[0]: hash: exactly one thing is to be hashed"},
+		{"a weight too large", []RouteConfig{{Backends: []BackendConfig{{URL: "http://a", Addr: "a:80", Weight: 1001}}}},
+			"routes[0]: backends[0]: weight is not from 1 to 1000"},
+		{"a short key", []RouteConfig{{Sticky: &StickyConfig{Key: "hunter2"}, Backends: backends}},
+			"routes[0]: sticky: a key of less than 16 bytes"},
+		{"no cookie", []RouteConfig{{Sticky: &StickyConfig{Cookie: "a; b"}, Backends: backends}}, "routes[0]: sticky: that is no cookie"},
+		{"an insecure cookie", []RouteConfig{{Sticky: &StickyConfig{Secure: "off", SameSite: "none"}, Backends: backends}},
+			"routes[0]: sticky: secure is off, but same_site is none, which browsers take of a secure cookie only"},
 		{"strip and a replacement", []RouteConfig{{Path: "/a/*", Prefix: PathPrefix{Strip: true, Replace: "/b"}, Backends: backends}},
 			"routes[0]: path_prefix: both strip and a replacement"},
 	} {
-		if _, err := NewTable(&Config{Routes: tt.routes}, nil); err == nil || err.Error() != tt.want {
+		if _, err := NewTable(&Config{Routes: tt.routes}, nil, nil); err == nil || err.Error() != tt.want {
 			t.Errorf("%s: NewTable = %v, want %s", tt.name, err, tt.want)
 		}
 	}
@@ -194,7 +207,7 @@ func TestRoutesShareABackend(t *testing.T) {
 	table, err := NewTable(&Config{Routes: []RouteConfig{
 		{Host: "a", Backends: []BackendConfig{{URL: "http://x", Addr: "x:80"}, {URL: "http://y:81", Addr: "y:81"}}},
 		{Host: "b", Backends: []BackendConfig{{URL: "ws://x:80", Addr: "x:80"}}},
-	}}, nil)
+	}}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +215,7 @@ func TestRoutesShareABackend(t *testing.T) {
 	if len(routes) != 2 || routes[0].Name != "a/*" || routes[1].Name != "b/*" {
 		t.Errorf("Routes = %v, want a/*, b/*", routes)
 	}
-	if len(backends) != 2 || backends[0].URL != "http://x" || backends[1].URL != "http://y:81" || routes[1].Backends[0] != backends[0] {
+	if len(backends) != 2 || backends[0].URL != "http://x" || backends[1].URL != "http://y:81" || routes[1].Backends()[0] != backends[0] {
 		t.Errorf("Backends = %v, want x shared by both routes, and y", backends)
 	}
 }

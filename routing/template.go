@@ -11,8 +11,9 @@ import (
 // Template is the value of a header, with variables in it: ${client_ip} stands for what Vars has, $${
 // for ${ itself, any other $ for itself. The zero value is empty.
 type Template struct {
-	text  string
-	parts []part
+	text   string
+	parts  []part
+	hidden bool // what the environment holds is in it
 }
 
 // part is a text, and then a variable.
@@ -158,6 +159,9 @@ func (t Template) Append(dst []byte, v *Vars) []byte {
 	}
 	return dst
 }
+
+// Hidden reports whether something from the environment is in the value, which may be a secret.
+func (t Template) Hidden() bool { return t.hidden }
 
 // String is the template as it was written.
 func (t Template) String() string { return t.text }
