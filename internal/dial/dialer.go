@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"wsproxy/internal/sock"
@@ -22,9 +24,9 @@ type Config struct {
 	// literal addresses.
 	Resolver *sock.Resolver
 
-	// TLS has what to shake hands with for every backend whose TLS is not nil; one that is missing
-	// cannot be dialled.
-	TLS map[*routing.Backend]*tls.Config
+	// TLS has what to shake hands with for every way of TLS that a backend has; with one that is missing
+	// it cannot be dialled.
+	TLS map[routing.BackendTLS]*tls.Config
 }
 
 // defaultTimeout is that of a route.
@@ -34,13 +36,18 @@ const defaultTimeout = 5 * time.Second
 // by many goroutines.
 type Dialer struct {
 	sock sock.Dialer
-	tls  map[*routing.Backend]*tls.Config
+	tls  atomic.Pointer[map[routing.BackendTLS]*tls.Config]
 }
 
 // New makes a Dialer.
 func New(cfg Config) *Dialer {
-	return &Dialer{sock: sock.Dialer{Resolver: cfg.Resolver}, tls: cfg.TLS}
+	d := &Dialer{sock: sock.Dialer{Resolver: cfg.Resolver}}
+	d.UseTLS(cfg.TLS)
+	return d
 }
+
+// UseTLS puts another Config's TLS in force, for connections from now on.
+func (d *Dialer) UseTLS(configs map[routing.BackendTLS]*tls.Config) { d.tls.Store(&configs) }
 
 // Request is how one connection to a backend is to be made. The zero value is a good one.
 type Request struct {
@@ -53,6 +60,10 @@ type Request struct {
 	// Preface is sent before anything else, and before TLS: a PROXY protocol header. First is the first
 	// data behind it. Both are read only until Dial returns.
 	Preface, First []byte
+
+	// Sources are the addresses that the connection may come from, as sock.Request has them: those of a
+	// Route.
+	Sources []netip.Addr
 }
 
 // Dial connects to a backend, shakes hands where it has TLS, and sends what the request has to send. The
@@ -69,7 +80,7 @@ func (d *Dialer) Dial(b *routing.Backend, r Request) (net.Conn, error) {
 	if len(r.Preface) > 0 {
 		first = slices.Concat(r.Preface, r.First)
 	}
-	conn, err := d.sock.DialAt(r.Home, b.Addr, r.Timeout, first)
+	conn, err := d.sock.Dial(b.Addr, sock.Request{Home: r.Home, Timeout: r.Timeout, First: first, Sources: r.Sources})
 	if err != nil {
 		return nil, failure(b, routing.ErrDial, err)
 	}
@@ -77,11 +88,14 @@ func (d *Dialer) Dial(b *routing.Backend, r Request) (net.Conn, error) {
 }
 
 func (d *Dialer) dialTLS(b *routing.Backend, r Request, deadline time.Time) (net.Conn, error) {
-	cfg := d.tls[b]
+	var cfg *tls.Config
+	if configs := d.tls.Load(); configs != nil {
+		cfg = (*configs)[*b.TLS]
+	}
 	if cfg == nil {
 		return nil, failure(b, routing.ErrTLS, errors.New("nothing to shake hands with"))
 	}
-	below, err := d.sock.DialAt(r.Home, b.Addr, time.Until(deadline), r.Preface)
+	below, err := d.sock.Dial(b.Addr, sock.Request{Home: r.Home, Timeout: time.Until(deadline), First: r.Preface, Sources: r.Sources})
 	if err != nil {
 		return nil, failure(b, routing.ErrDial, err)
 	}
@@ -106,6 +120,12 @@ func (d *Dialer) dialTLS(b *routing.Backend, r Request, deadline time.Time) (net
 func failure(b *routing.Backend, kind, err error) error {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		kind = routing.ErrTimeout
+	}
+	switch {
+	case errors.Is(err, sock.ErrPorts):
+		kind = routing.ErrPorts
+	case errors.Is(err, sock.ErrDescriptors):
+		kind = routing.ErrDescriptors
 	}
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF

@@ -117,7 +117,7 @@ func TestDialSendsPrefaceAndFirst(t *testing.T) {
 					d := new(Dialer)
 					if over {
 						b.TLS = &routing.BackendTLS{}
-						d = New(Config{TLS: map[*routing.Backend]*tls.Config{b: clientTLS}})
+						d = New(Config{TLS: map[routing.BackendTLS]*tls.Config{*b.TLS: clientTLS}})
 					}
 					r := Request{Timeout: hung, First: []byte(first)}
 					if version > 0 {
@@ -166,7 +166,7 @@ func TestPrefaceToABackendThatDoesNotKnowIt(t *testing.T) {
 	serverTLS, clientTLS := certificate(t)
 	addr, got := backend(t, serverTLS, false)
 	b := &routing.Backend{Addr: addr, TLS: &routing.BackendTLS{}}
-	d := New(Config{TLS: map[*routing.Backend]*tls.Config{b: clientTLS}})
+	d := New(Config{TLS: map[routing.BackendTLS]*tls.Config{*b.TLS: clientTLS}})
 	conn, err := d.Dial(b, Request{Timeout: hung, Preface: []byte("PROXY UNKNOWN\r\n"), First: []byte("secret\n")})
 	if !errors.Is(err, routing.ErrTLS) {
 		t.Errorf("Dial = %v, %v, want %v", conn, err, routing.ErrTLS)

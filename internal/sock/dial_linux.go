@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dialAt connects to an address, sends first and leaves the connection at home. It writes at once, to
-// a connection that is still under way: on a fast network it is there already, which saves the
-// wake-up that would say so.
-func dialAt(home Home, to netip.AddrPort, deadline time.Time, first []byte) (net.Conn, error) {
-	s, err := connect(to)
+// dialAt connects to an address from a source, the system's choice for the zero one, sends first and
+// leaves the connection at home. It writes at once, to a connection that is still under way: on a fast
+// network it is there already, which saves the wake-up that would say so.
+func dialAt(home Home, source netip.Addr, to netip.AddrPort, deadline time.Time, first []byte) (net.Conn, error) {
+	s, err := connect(source, to)
 	if err != nil {
 		return nil, err
 	}
@@ -54,13 +54,8 @@ func dialAt(home Home, to netip.AddrPort, deadline time.Time, first []byte) (net
 }
 
 // connect begins to connect a new socket.
-func connect(to netip.AddrPort) (Socket, error) {
-	family, sa := unix.AF_INET, unix.Sockaddr(nil)
-	if addr := to.Addr().Unmap(); addr.Is4() {
-		sa = &unix.SockaddrInet4{Port: int(to.Port()), Addr: addr.As4()}
-	} else {
-		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Port: int(to.Port()), Addr: addr.As16(), ZoneId: zoneID(addr.Zone())}
-	}
+func connect(source netip.Addr, to netip.AddrPort) (Socket, error) {
+	family, sa := sockaddr(to)
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return Socket{}, os.NewSyscallError("socket", err)
@@ -74,11 +69,26 @@ func connect(to netip.AddrPort) (Socket, error) {
 		s.Close()
 		return Socket{}, os.NewSyscallError("setsockopt", err)
 	}
+	if source.IsValid() {
+		if err := bindTo(fd, source); err != nil {
+			s.Close()
+			return Socket{}, err
+		}
+	}
 	if err := unix.Connect(fd, sa); err != nil && err != unix.EINPROGRESS {
 		s.Close()
 		return Socket{}, os.NewSyscallError("connect", err)
 	}
 	return s, nil
+}
+
+// sockaddr is an address as system calls take it, with its family.
+func sockaddr(a netip.AddrPort) (family int, sa unix.Sockaddr) {
+	addr := a.Addr().Unmap()
+	if addr.Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: addr.As4()}
+	}
+	return unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.Port()), Addr: addr.As16(), ZoneId: zoneID(addr.Zone())}
 }
 
 // ephemeral reports whether the system gives a port to sockets that connect, by its default of

@@ -21,7 +21,7 @@ func TestDialAt(t *testing.T) {
 	}
 	defer ln.Close()
 	for _, first := range []string{"", "hello"} {
-		conn, err := new(Dialer).DialAt(h, ln.Addr().String(), 30*time.Second, []byte(first))
+		conn, err := new(Dialer).Dial(ln.Addr().String(), Request{Home: h, Timeout: 30 * time.Second, First: []byte(first)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,8 +47,8 @@ func TestDialAtIsRefused(t *testing.T) {
 	ln.Close()
 	before := descriptors(t)
 	for _, first := range []string{"", "hello"} {
-		if conn, err := new(Dialer).DialAt(h, addr, 30*time.Second, []byte(first)); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("DialAt(%s) = %v, %v, want a refusal", addr, conn, err)
+		if conn, err := new(Dialer).Dial(addr, Request{Home: h, Timeout: 30 * time.Second, First: []byte(first)}); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("Dial(%s) = %v, %v, want a refusal", addr, conn, err)
 		}
 	}
 	if now := descriptors(t); now != before {
@@ -115,11 +115,11 @@ func TestDialAtTimesOut(t *testing.T) {
 	}
 	addr := addrPort(sa).String()
 	for range 100 {
-		conn, err := new(Dialer).DialAt(h, addr, 50*time.Millisecond, nil)
+		conn, err := new(Dialer).Dial(addr, Request{Home: h, Timeout: 50 * time.Millisecond})
 		if err != nil {
 			var timeout net.Error
 			if !errors.As(err, &timeout) || !timeout.Timeout() {
-				t.Errorf("DialAt(%s): %v, want a timeout", addr, err)
+				t.Errorf("Dial(%s): %v, want a timeout", addr, err)
 			}
 			return
 		}
@@ -155,7 +155,7 @@ func TestHomeThatRefusesToWatch(t *testing.T) {
 	if n, err := far.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the far end has read %d bytes, %v, want an end", n, err)
 	}
-	if conn, err := new(Dialer).DialAt(h, far.RemoteAddr().String(), time.Second, []byte("x")); conn != nil || !errors.Is(err, errFull) {
-		t.Errorf("DialAt = %v, %v, want nil and %v", conn, err, errFull)
+	if conn, err := new(Dialer).Dial(far.RemoteAddr().String(), Request{Home: h, Timeout: time.Second, First: []byte("x")}); conn != nil || !errors.Is(err, errFull) {
+		t.Errorf("Dial = %v, %v, want nil and %v", conn, err, errFull)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"wsproxy/internal/sock/dnstest"
 )
 
 func TestDialerLooksNamesUp(t *testing.T) {
@@ -17,12 +19,12 @@ func TestDialerLooksNamesUp(t *testing.T) {
 	}
 	defer ln.Close()
 	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	server := newDNSServer(t)
+	server := dnstest.NewServer(t)
 	r := newTestResolver(t, server, ResolverConfig{})
 	d := Dialer{Resolver: r.Resolver}
 	dial := func(host string, timeout time.Duration) error {
 		t.Helper()
-		conn, err := d.DialAt(nil, net.JoinHostPort(host, port), timeout, []byte("hello"))
+		conn, err := d.Dial(net.JoinHostPort(host, port), Request{Timeout: timeout, First: []byte("hello")})
 		if err != nil {
 			return err
 		}
@@ -40,23 +42,23 @@ func TestDialerLooksNamesUp(t *testing.T) {
 	}
 
 	// Nobody listens at the first address, or the second: the other one is tried.
-	server.setRecords(address("app.test.", "127.0.0.2", 60), address("app.test.", "127.0.0.1", 60))
+	server.SetRecords(dnstest.Address("app.test.", "127.0.0.2", 60), dnstest.Address("app.test.", "127.0.0.1", 60))
 	for range 2 {
 		if err := dial("app.test", time.Minute); err != nil {
 			t.Errorf("dial a name: %v", err)
 		}
 	}
-	asked := server.questions.Load()
-	if err := dial("127.0.0.1", time.Minute); err != nil || server.questions.Load() != asked {
-		t.Errorf("dial an address: %v, with %d questions, want none", err, server.questions.Load()-asked)
+	asked := server.Questions.Load()
+	if err := dial("127.0.0.1", time.Minute); err != nil || server.Questions.Load() != asked {
+		t.Errorf("dial an address: %v, with %d questions, want none", err, server.Questions.Load()-asked)
 	}
 
-	server.set(func(dnsmessage.Question, string) reply { return reply{code: dnsmessage.RCodeNameError} })
+	server.Set(func(dnsmessage.Question, string) dnstest.Reply { return dnstest.Reply{Code: dnsmessage.RCodeNameError} })
 	var unknown *net.DNSError
 	if err := dial("none.test", time.Minute); !errors.As(err, &unknown) || !unknown.IsNotFound {
 		t.Errorf("dial an unknown name: %v", err)
 	}
-	server.set(func(dnsmessage.Question, string) reply { return reply{silent: true} })
+	server.Set(func(dnsmessage.Question, string) dnstest.Reply { return dnstest.Reply{Silent: true} })
 	var timeout net.Error
 	if err := dial("silent.test", 10*time.Millisecond); !errors.As(err, &timeout) || !timeout.Timeout() {
 		t.Errorf("dial a name that takes too long: %v, want a timeout", err)
@@ -65,7 +67,7 @@ func TestDialerLooksNamesUp(t *testing.T) {
 	if err := dial("late.test", time.Minute); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("dial after Close: %v, want %v", err, net.ErrClosed)
 	}
-	if _, err := new(Dialer).DialAt(nil, "app.test:80", time.Minute, nil); err == nil {
+	if _, err := new(Dialer).Dial("app.test:80", Request{Timeout: time.Minute}); err == nil {
 		t.Error("a name was dialled without a resolver")
 	}
 }

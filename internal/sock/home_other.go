@@ -12,7 +12,7 @@ import (
 // Home is where connections live that a loop waits for. There are none on this system.
 type Home interface{ none() }
 
-func dialAt(Home, netip.AddrPort, time.Time, []byte) (net.Conn, error) {
+func dialAt(Home, netip.Addr, netip.AddrPort, time.Time, []byte) (net.Conn, error) {
 	return nil, errors.ErrUnsupported
 }
 

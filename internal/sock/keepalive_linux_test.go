@@ -35,7 +35,7 @@ func TestAcceptedConnectionsInheritKeepAlive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	dialled, err := new(Dialer).DialAt(nil, ln.Addr().String(), time.Minute, nil)
+	dialled, err := new(Dialer).Dial(ln.Addr().String(), Request{Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

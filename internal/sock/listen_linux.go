@@ -99,6 +99,18 @@ func (l *settled) Close() error {
 	return l.file.Close()
 }
 
+// File gives a second descriptor of the socket, the caller's own.
+func (l *settled) File() (*os.File, error) {
+	fd, err := -1, error(nil)
+	controlErr := l.raw.Control(func(listener uintptr) {
+		fd, err = unix.FcntlInt(listener, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err = errors.Join(controlErr, err); err != nil {
+		return nil, os.NewSyscallError("dup", err)
+	}
+	return os.NewFile(uintptr(fd), "listener"), nil
+}
+
 // Addr is the address it listens on.
 func (l *settled) Addr() net.Addr { return l.addr }
 

@@ -250,7 +250,7 @@ func (n *name) forgotten(now time.Time) bool {
 // lookup brings a name's next answer.
 func (r *Resolver) lookup(host string, n *name) {
 	defer r.lookups.Done()
-	addrs, ttl, err := r.query(host)
+	addrs, ttl, err := r.askAddrs(r.ctx, "ip", host)
 	closing := r.ctx.Err() != nil
 	if closing {
 		addrs, err = nil, closed(host)
@@ -277,46 +277,6 @@ func (r *Resolver) lookup(host string, n *name) {
 	case err == nil && before != nil:
 		r.cfg.Log.Info("name resolved again", "host", host)
 	}
-}
-
-// query asks the system once. ttl is how long the answer may be kept.
-func (r *Resolver) query(host string) (addrs []netip.Addr, ttl time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.Timeout)
-	defer cancel()
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-ctx.Done():
-		return nil, 0, timedOut(host)
-	}
-	// A resolver keeps nothing between lookups, so that each can have one with eyes of its own. The
-	// system's, through cgo, would not let its answers be seen.
-	var seen answers
-	resolver := net.Resolver{PreferGo: true, Dial: func(dialCtx context.Context, network, server string) (net.Conn, error) {
-		if r.cfg.Server != "" {
-			server = r.cfg.Server
-		}
-		conn, err := new(net.Dialer).DialContext(dialCtx, network, server)
-		if err != nil {
-			return nil, err
-		}
-		return seen.watch(ctx, conn), nil
-	}}
-	addrs, err = resolver.LookupNetIP(ctx, "ip", host)
-	if err == nil && len(addrs) == 0 {
-		err = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	for i := range addrs {
-		addrs[i] = addrs[i].Unmap()
-	}
-	ttl, ok := seen.ttl()
-	if !ok {
-		ttl = hostsTTL
-	}
-	return addrs, min(max(ttl, minTTL), maxTTL), nil
 }
 
 // fault is what an error comes down to. Its text is another each time: it has the ports of the

@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"wsproxy/internal/sock/dnstest"
 )
 
 func TestAddressWithoutPortIsRefused(t *testing.T) {
-	r := newTestResolver(t, newDNSServer(t), ResolverConfig{})
+	r := newTestResolver(t, dnstest.NewServer(t), ResolverConfig{})
 	for _, address := range []string{"", "db.test", "192.0.2.1", "::1", "192.0.2.1:", "192.0.2.1:http", "192.0.2.1:65536"} {
 		if got, err := r.AppendAddrPorts(nil, address, 0); err == nil || got != nil {
 			t.Errorf("AppendAddrPorts(%q) = %v, %v, want an error", address, got, err)
@@ -29,27 +31,27 @@ func TestAddressWithoutPortIsRefused(t *testing.T) {
 func TestFailedRefreshKeepsTheLastAnswer(t *testing.T) {
 	tests := []struct {
 		name string
-		bad  reply
+		bad  dnstest.Reply
 		said string
 	}{
-		{"server failure", reply{code: dnsmessage.RCodeServerFailure}, "server misbehaving"},
-		{"refused", reply{code: dnsmessage.RCodeRefused}, "server misbehaving"},
-		{"no such name", reply{code: dnsmessage.RCodeNameError}, "no such host"},
-		{"no addresses", reply{}, "no such host"},
-		{"silence", reply{silent: true}, "timeout"},
+		{"server failure", dnstest.Reply{Code: dnsmessage.RCodeServerFailure}, "server misbehaving"},
+		{"refused", dnstest.Reply{Code: dnsmessage.RCodeRefused}, "server misbehaving"},
+		{"no such name", dnstest.Reply{Code: dnsmessage.RCodeNameError}, "no such host"},
+		{"no addresses", dnstest.Reply{}, "no such host"},
+		{"silence", dnstest.Reply{Silent: true}, "timeout"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			server := newDNSServer(t)
-			good := address("db.test.", "192.0.2.1", 30)
-			server.setRecords(good)
+			server := dnstest.NewServer(t)
+			good := dnstest.Address("db.test.", "192.0.2.1", 30)
+			server.SetRecords(good)
 			var log bytes.Buffer
 			r := newTestResolver(t, server, ResolverConfig{Log: slog.New(slog.NewTextHandler(&log, nil))})
 			r.want("db.test.", "192.0.2.1")
-			if tt.bad.silent {
+			if tt.bad.Silent {
 				r.cfg.Timeout = 20 * time.Millisecond
 			}
-			server.set(func(dnsmessage.Question, string) reply { return tt.bad })
+			server.Set(func(dnsmessage.Question, string) dnstest.Reply { return tt.bad })
 			r.ahead(30 * time.Second)
 			for _, wait := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
 				r.want("db.test.", "192.0.2.1")
@@ -71,7 +73,7 @@ func TestFailedRefreshKeepsTheLastAnswer(t *testing.T) {
 
 			log.Reset()
 			r.cfg.Timeout = 10 * time.Second
-			server.setRecords(address("db.test.", "192.0.2.2", 30))
+			server.SetRecords(dnstest.Address("db.test.", "192.0.2.2", 30))
 			r.want("db.test.", "192.0.2.1")
 			r.want("db.test.", "192.0.2.2")
 			if line := log.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, "level=INFO") {
@@ -84,7 +86,7 @@ func TestFailedRefreshKeepsTheLastAnswer(t *testing.T) {
 			if log.Len() > 0 {
 				t.Errorf("a refresh like any other said %q", &log)
 			}
-			server.set(func(dnsmessage.Question, string) reply { return reply{code: dnsmessage.RCodeRefused} })
+			server.Set(func(dnsmessage.Question, string) dnstest.Reply { return dnstest.Reply{Code: dnsmessage.RCodeRefused} })
 			r.ahead(30 * time.Second)
 			r.want("db.test.", "192.0.2.2")
 			if got := r.due("db.test."); got != minRetry {
@@ -95,13 +97,13 @@ func TestFailedRefreshKeepsTheLastAnswer(t *testing.T) {
 }
 
 func TestEachKindOfFailureIsSaidOnce(t *testing.T) {
-	server := newDNSServer(t)
-	server.setRecords(address("db.test.", "192.0.2.1", 1))
+	server := dnstest.NewServer(t)
+	server.SetRecords(dnstest.Address("db.test.", "192.0.2.1", 1))
 	var log bytes.Buffer
 	r := newTestResolver(t, server, ResolverConfig{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	r.want("db.test.", "192.0.2.1")
 	for _, code := range []dnsmessage.RCode{dnsmessage.RCodeServerFailure, dnsmessage.RCodeRefused, dnsmessage.RCodeNameError} {
-		server.set(func(dnsmessage.Question, string) reply { return reply{code: code} })
+		server.Set(func(dnsmessage.Question, string) dnstest.Reply { return dnstest.Reply{Code: code} })
 		r.ahead(maxRetry)
 		r.want("db.test.", "192.0.2.1")
 	}
@@ -111,7 +113,7 @@ func TestEachKindOfFailureIsSaidOnce(t *testing.T) {
 }
 
 func TestNegativeAnswerIsKeptShortly(t *testing.T) {
-	server := newDNSServer(t)
+	server := dnstest.NewServer(t)
 	var log bytes.Buffer
 	r := newTestResolver(t, server, ResolverConfig{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	missing := func() {
@@ -126,7 +128,7 @@ func TestNegativeAnswerIsKeptShortly(t *testing.T) {
 	r.asks(server, false, missing)
 	r.ahead(1)
 	r.asks(server, true, missing)
-	server.setRecords(address("db.test.", "192.0.2.1", 30))
+	server.SetRecords(dnstest.Address("db.test.", "192.0.2.1", 30))
 	r.ahead(negativeTTL)
 	r.want("db.test.", "192.0.2.1")
 	if log.Len() > 0 {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"wsproxy/internal/sock/dnstest"
 )
 
 // testResolver asks server, and goes by a clock that only ahead moves.
@@ -23,8 +25,8 @@ type testResolver struct {
 	moved atomic.Int64
 }
 
-func newTestResolver(t *testing.T, server *dnsServer, cfg ResolverConfig) *testResolver {
-	cfg.Server = server.addr
+func newTestResolver(t *testing.T, server *dnstest.Server, cfg ResolverConfig) *testResolver {
+	cfg.Server = server.Addr
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -59,17 +61,17 @@ func (r *testResolver) due(host string) time.Duration {
 }
 
 // asks checks whether f makes the server hear a question.
-func (r *testResolver) asks(server *dnsServer, want bool, f func()) {
+func (r *testResolver) asks(server *dnstest.Server, want bool, f func()) {
 	r.t.Helper()
-	before := server.questions.Load()
+	before := server.Questions.Load()
 	f()
-	if got := server.questions.Load() - before; got > 0 != want {
+	if got := server.Questions.Load() - before; got > 0 != want {
 		r.t.Errorf("%d questions reached the server, want any: %v", got, want)
 	}
 }
 
 func TestLiteralNeedsNoServer(t *testing.T) {
-	server := newDNSServer(t)
+	server := dnstest.NewServer(t)
 	r := newTestResolver(t, server, ResolverConfig{})
 	tests := []struct{ address, want string }{
 		{"192.0.2.1:80", "192.0.2.1:80"},
@@ -95,8 +97,8 @@ func TestLiteralNeedsNoServer(t *testing.T) {
 }
 
 func TestKnownNameCostsNoAllocation(t *testing.T) {
-	server := newDNSServer(t)
-	server.setRecords(address("db.test.", "192.0.2.1", 60), address("db.test.", "192.0.2.2", 60))
+	server := dnstest.NewServer(t)
+	server.SetRecords(dnstest.Address("db.test.", "192.0.2.1", 60), dnstest.Address("db.test.", "192.0.2.2", 60))
 	r := newTestResolver(t, server, ResolverConfig{})
 	r.want("db.test.", "192.0.2.1", "192.0.2.2")
 	var room [4]netip.AddrPort
@@ -108,43 +110,43 @@ func TestKnownNameCostsNoAllocation(t *testing.T) {
 }
 
 func TestAnswerIsKeptForItsTime(t *testing.T) {
-	byTCP := func(q dnsmessage.Question, network string) reply {
+	byTCP := func(q dnsmessage.Question, network string) dnstest.Reply {
 		if network == "udp" {
-			return reply{cut: true, records: fitting(q, []dnsmessage.Resource{address("db.test.", "192.0.2.9", 1)})}
+			return dnstest.Reply{Cut: true, Records: dnstest.Fitting(q, []dnsmessage.Resource{dnstest.Address("db.test.", "192.0.2.9", 1)})}
 		}
-		return reply{records: fitting(q, []dnsmessage.Resource{address("db.test.", "192.0.2.1", 40)})}
+		return dnstest.Reply{Records: dnstest.Fitting(q, []dnsmessage.Resource{dnstest.Address("db.test.", "192.0.2.1", 40)})}
 	}
 	tests := []struct {
 		name    string
 		records []dnsmessage.Resource
-		answer  func(dnsmessage.Question, string) reply
+		answer  func(dnsmessage.Question, string) dnstest.Reply
 		want    time.Duration
 	}{
-		{"one address", []dnsmessage.Resource{address("db.test.", "192.0.2.1", 30)}, nil, 30 * time.Second},
+		{"one address", []dnsmessage.Resource{dnstest.Address("db.test.", "192.0.2.1", 30)}, nil, 30 * time.Second},
 		{"the smaller of two", []dnsmessage.Resource{
-			address("db.test.", "192.0.2.1", 30), address("db.test.", "192.0.2.1", 20)}, nil, 20 * time.Second},
+			dnstest.Address("db.test.", "192.0.2.1", 30), dnstest.Address("db.test.", "192.0.2.1", 20)}, nil, 20 * time.Second},
 		{"an alias", []dnsmessage.Resource{
-			alias("db.test.", "a.test.", 10), address("a.test.", "192.0.2.1", 30)}, nil, 10 * time.Second},
+			dnstest.Alias("db.test.", "a.test.", 10), dnstest.Address("a.test.", "192.0.2.1", 30)}, nil, 10 * time.Second},
 		{"other records do not count", []dnsmessage.Resource{
-			text("db.test.", 5), address("db.test.", "192.0.2.1", 30)}, nil, 30 * time.Second},
-		{"zero", []dnsmessage.Resource{address("db.test.", "192.0.2.1", 0)}, nil, time.Second},
-		{"a day", []dnsmessage.Resource{address("db.test.", "192.0.2.1", 86400)}, nil, time.Hour},
-		{"no time at all", []dnsmessage.Resource{address("db.test.", "192.0.2.1", 1<<31)}, nil, time.Second},
+			dnstest.Text("db.test.", 5), dnstest.Address("db.test.", "192.0.2.1", 30)}, nil, 30 * time.Second},
+		{"zero", []dnsmessage.Resource{dnstest.Address("db.test.", "192.0.2.1", 0)}, nil, time.Second},
+		{"a day", []dnsmessage.Resource{dnstest.Address("db.test.", "192.0.2.1", 86400)}, nil, time.Hour},
+		{"no time at all", []dnsmessage.Resource{dnstest.Address("db.test.", "192.0.2.1", 1<<31)}, nil, time.Second},
 		{"cut off by UDP, whole by TCP", nil, byTCP, 40 * time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			server := newDNSServer(t)
-			server.setRecords(tt.records...)
+			server := dnstest.NewServer(t)
+			server.SetRecords(tt.records...)
 			if tt.answer != nil {
-				server.set(tt.answer)
+				server.Set(tt.answer)
 			}
 			r := newTestResolver(t, server, ResolverConfig{})
 			addrs, err := r.Lookup("db.test.", 0)
 			if err != nil || addrs[0].String() != "192.0.2.1" {
 				t.Fatalf("Lookup = %v, %v", addrs, err)
 			}
-			server.setRecords(address("db.test.", "192.0.2.2", 60))
+			server.SetRecords(dnstest.Address("db.test.", "192.0.2.2", 60))
 			r.ahead(tt.want - time.Nanosecond)
 			old := addrs[0].String()
 			r.asks(server, false, func() { r.Lookup("db.test.", 0); r.lookups.Wait() })
@@ -161,8 +163,8 @@ func TestAnswerIsKeptForItsTime(t *testing.T) {
 }
 
 func TestBothFamiliesCount(t *testing.T) {
-	server := newDNSServer(t)
-	server.setRecords(address("db.test.", "192.0.2.1", 30), address("db.test.", "2001:db8::1", 7))
+	server := dnstest.NewServer(t)
+	server.SetRecords(dnstest.Address("db.test.", "192.0.2.1", 30), dnstest.Address("db.test.", "2001:db8::1", 7))
 	r := newTestResolver(t, server, ResolverConfig{})
 	addrs, err := r.Lookup("db.test.", 0)
 	if err != nil || len(addrs) != 2 || addrs[0].Is4() == addrs[1].Is4() || addrs[0].Is4In6() || addrs[1].Is4In6() {
@@ -175,10 +177,10 @@ func TestBothFamiliesCount(t *testing.T) {
 }
 
 func TestHostsFileIsReadAgainSoon(t *testing.T) {
-	server := newDNSServer(t)
+	server := dnstest.NewServer(t)
 	r := newTestResolver(t, server, ResolverConfig{})
 	addrs, err := r.Lookup("localhost", 0)
-	if err != nil || server.questions.Load() > 0 {
+	if err != nil || server.Questions.Load() > 0 {
 		t.Skip("localhost is not in this system's hosts file")
 	}
 	for _, addr := range addrs {
@@ -192,12 +194,12 @@ func TestHostsFileIsReadAgainSoon(t *testing.T) {
 }
 
 // held makes the server answer when release is called, and asked receives its questions.
-func held(t *testing.T, server *dnsServer, records ...dnsmessage.Resource) (asked <-chan string, release func()) {
+func held(t *testing.T, server *dnstest.Server, records ...dnsmessage.Resource) (asked <-chan string, release func()) {
 	heard, open := make(chan string, 64), make(chan struct{})
-	server.set(func(q dnsmessage.Question, _ string) reply {
+	server.Set(func(q dnsmessage.Question, _ string) dnstest.Reply {
 		heard <- q.Name.String()
 		<-open
-		return reply{records: fitting(q, records)}
+		return dnstest.Reply{Records: dnstest.Fitting(q, records)}
 	})
 	release = sync.OnceFunc(func() { close(open) })
 	t.Cleanup(release)
@@ -205,8 +207,8 @@ func held(t *testing.T, server *dnsServer, records ...dnsmessage.Resource) (aske
 }
 
 func TestCallersShareOneLookup(t *testing.T) {
-	server := newDNSServer(t)
-	asked, release := held(t, server, address("db.test.", "192.0.2.1", 30))
+	server := dnstest.NewServer(t)
+	asked, release := held(t, server, dnstest.Address("db.test.", "192.0.2.1", 30))
 	r := newTestResolver(t, server, ResolverConfig{})
 	ask := func(callers *sync.WaitGroup, want string) {
 		for range 20 {
@@ -222,25 +224,25 @@ func TestCallersShareOneLookup(t *testing.T) {
 	<-asked
 	release()
 	callers.Wait()
-	if got := server.questions.Load(); got != 2 {
+	if got := server.Questions.Load(); got != 2 {
 		t.Errorf("%d questions for a new name, want 2: A and AAAA", got)
 	}
 
-	_, release = held(t, server, address("db.test.", "192.0.2.2", 30))
+	_, release = held(t, server, dnstest.Address("db.test.", "192.0.2.2", 30))
 	r.ahead(time.Minute)
 	ask(&callers, "192.0.2.1")
 	callers.Wait() // all have the old answer while the server holds the next
 	release()
 	r.lookups.Wait()
-	if got := server.questions.Load(); got != 4 {
+	if got := server.Questions.Load(); got != 4 {
 		t.Errorf("%d questions after a refresh, want 4", got)
 	}
 	r.want("db.test.", "192.0.2.2")
 }
 
 func TestCallerWaitsNoLongerThanItsTimeout(t *testing.T) {
-	server := newDNSServer(t)
-	_, release := held(t, server, address("db.test.", "192.0.2.1", 30))
+	server := dnstest.NewServer(t)
+	_, release := held(t, server, dnstest.Address("db.test.", "192.0.2.1", 30))
 	r := newTestResolver(t, server, ResolverConfig{})
 	_, err := r.Lookup("db.test.", time.Millisecond)
 	if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
@@ -248,15 +250,15 @@ func TestCallerWaitsNoLongerThanItsTimeout(t *testing.T) {
 	}
 	release()
 	r.want("db.test.", "192.0.2.1")
-	if got := server.questions.Load(); got != 2 {
+	if got := server.Questions.Load(); got != 2 {
 		t.Errorf("%d questions, want the 2 of the first caller's lookup", got)
 	}
 }
 
 func TestTableIsBounded(t *testing.T) {
-	server := newDNSServer(t)
-	server.set(func(q dnsmessage.Question, _ string) reply {
-		return reply{records: fitting(q, []dnsmessage.Resource{address(q.Name.String(), "192.0.2.1", 30)})}
+	server := dnstest.NewServer(t)
+	server.Set(func(q dnsmessage.Question, _ string) dnstest.Reply {
+		return dnstest.Reply{Records: dnstest.Fitting(q, []dnsmessage.Resource{dnstest.Address(q.Name.String(), "192.0.2.1", 30)})}
 	})
 	r := newTestResolver(t, server, ResolverConfig{MaxNames: 3})
 	for _, host := range []string{"a.test.", "b.test.", "c.test.", "a.test.", "d.test."} {
@@ -277,15 +279,15 @@ func TestTableIsBounded(t *testing.T) {
 
 	// A name that was forgotten is a new one: its old addresses are of no use.
 	r.ahead(forgetAfter)
-	server.set(func(dnsmessage.Question, string) reply { return reply{code: dnsmessage.RCodeNameError} })
+	server.Set(func(dnsmessage.Question, string) dnstest.Reply { return dnstest.Reply{Code: dnsmessage.RCodeNameError} })
 	if addrs, err := r.Lookup("e.test.", 0); err == nil {
 		t.Errorf("Lookup of a forgotten name = %v, want not found", addrs)
 	}
 }
 
 func TestLookupsAreBounded(t *testing.T) {
-	server := newDNSServer(t)
-	asked, release := held(t, server, address("a.test.", "192.0.2.1", 30))
+	server := dnstest.NewServer(t)
+	asked, release := held(t, server, dnstest.Address("a.test.", "192.0.2.1", 30))
 	r := newTestResolver(t, server, ResolverConfig{MaxNames: 1})
 	var first sync.WaitGroup
 	first.Go(func() { r.Lookup("a.test.", 0) })
@@ -300,11 +302,11 @@ func TestLookupsAreBounded(t *testing.T) {
 }
 
 func TestCloseEndsLookups(t *testing.T) {
-	server := newDNSServer(t)
+	server := dnstest.NewServer(t)
 	asked := make(chan struct{}, 8)
-	server.set(func(dnsmessage.Question, string) reply {
+	server.Set(func(dnsmessage.Question, string) dnstest.Reply {
 		asked <- struct{}{}
-		return reply{silent: true}
+		return dnstest.Reply{Silent: true}
 	})
 	before := runtime.NumGoroutine()
 	r := newTestResolver(t, server, ResolverConfig{})

@@ -11,7 +11,7 @@ import (
 )
 
 // answers looks at the DNS answers of one lookup as they pass, and notes the smallest time to live
-// of the addresses and of the aliases that lead to them. net.Resolver tells none.
+// of the addresses or services and of the aliases that lead to them. net.Resolver tells none.
 //
 // Whether an answer fits its question is left to net.Resolver: a forged one that it drops can only
 // shorten the time, to no less than minTTL.
@@ -47,7 +47,7 @@ func (a *answers) note(message []byte, datagram bool) {
 			return // the section's end, or nothing that can be read
 		}
 		switch record.Type {
-		case dnsmessage.TypeA, dnsmessage.TypeAAAA, dnsmessage.TypeCNAME:
+		case dnsmessage.TypeA, dnsmessage.TypeAAAA, dnsmessage.TypeSRV, dnsmessage.TypeCNAME:
 			seconds := record.TTL
 			if seconds > 1<<31-1 {
 				seconds = 0 // RFC 2181 §8

@@ -6,22 +6,24 @@ import (
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"wsproxy/internal/sock/dnstest"
 )
 
 // FuzzAnswerStream holds that the pieces in which a stream comes do not matter.
 func FuzzAnswerStream(f *testing.F) {
 	message := dnsmessage.Message{
 		Header:  dnsmessage.Header{Response: true},
-		Answers: []dnsmessage.Resource{alias("db.test.", "a.test.", 9), address("a.test.", "192.0.2.1", 7)},
+		Answers: []dnsmessage.Resource{dnstest.Alias("db.test.", "a.test.", 9), dnstest.Address("a.test.", "192.0.2.1", 7)},
 	}
 	packed, err := message.Pack()
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(framed(packed), uint8(1))
-	f.Add(append(framed(packed), framed(packed)...), uint8(3))
-	f.Add(append(framed(nil), framed(packed)...), uint8(2))
-	f.Add(framed(packed[:len(packed)-3]), uint8(5))
+	f.Add(dnstest.Framed(packed), uint8(1))
+	f.Add(append(dnstest.Framed(packed), dnstest.Framed(packed)...), uint8(3))
+	f.Add(append(dnstest.Framed(nil), dnstest.Framed(packed)...), uint8(2))
+	f.Add(dnstest.Framed(packed[:len(packed)-3]), uint8(5))
 	f.Fuzz(func(t *testing.T, b []byte, size uint8) {
 		whole, pieces := &stream{seen: new(answers)}, &stream{seen: new(answers)}
 		whole.collect(b)
