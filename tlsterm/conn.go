@@ -36,6 +36,10 @@ type Conn interface {
 	// without asking the system.
 	Port() uint16
 
+	// Admits reports whether the listener serves a client, whose address may have come by another way than
+	// Client's.
+	Admits(client netip.Addr) bool
+
 	// Detach takes the connection away from fasthttp: from now on Read answers ErrDetached and
 	// Close does nothing. The caller owns what is returned, a *sock.Conn, a *net.TCPConn, a *TLSConn or
 	// a *tls.Conn; bytes that fasthttp has read already are still in its buffer.
@@ -197,6 +201,9 @@ func (l *Listener) secureConn(inner net.Conn) *secureConn {
 }
 
 func (c *secureConn) NetConn() net.Conn { return c.shaking.halfCloser }
+
+// Admits is as Conn has it.
+func (c *secureConn) Admits(client netip.Addr) bool { return c.shaking.listener.admits(client) }
 
 // Handshake shakes hands under the listener's deadline and budget. A connection on which that fails
 // is closed, counted and logged at debug level; what the internet sends to port 443 is not news.

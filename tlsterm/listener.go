@@ -58,6 +58,10 @@ type Config struct {
 	// is called by Accept and must not block.
 	Proxied func(netip.Addr) bool
 
+	// Admits says of a client, as far as its address can be believed, whether the listener serves it. Nil
+	// means that it serves all. It is for who knows the client: it is asked by Conn.Admits alone.
+	Admits func(client netip.Addr) bool
+
 	// HandshakeTimeout is how long a PROXY protocol header and a TLS handshake may take together. Zero
 	// means ten seconds.
 	HandshakeTimeout time.Duration
@@ -108,6 +112,33 @@ type Listener struct {
 
 // Listen listens on a TCP address. The caller closes the listener.
 func Listen(address string, cfg Config) (*Listener, error) {
+	l, err := newListener(cfg)
+	if err == nil {
+		l.Listener, err = sock.Listen(address, cfg.Home)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.port = addrPort(l.Addr()).Port()
+	return l, nil
+}
+
+// Succeed gives a listener with other settings on the same socket; the one that was there may be closed
+// afterwards without a connection being lost. Session tickets with keys of a listener's own end with it.
+func (l *Listener) Succeed(cfg Config) (*Listener, error) {
+	next, err := newListener(cfg)
+	if err == nil {
+		next.Listener, err = sock.ListenAgain(l.Listener, cfg.Home)
+	}
+	if err != nil {
+		return nil, err
+	}
+	next.port = l.port
+	return next, nil
+}
+
+// newListener makes a Listener but for its socket.
+func newListener(cfg Config) (*Listener, error) {
 	if cfg.HandshakeTimeout == 0 {
 		cfg.HandshakeTimeout = defaultHandshakeTimeout
 	}
@@ -132,11 +163,6 @@ func Listen(address string, cfg Config) (*Listener, error) {
 			l.taken = serverConfig(l.tls)
 		}
 	}
-	var err error
-	if l.Listener, err = sock.Listen(address, cfg.Home); err != nil {
-		return nil, err
-	}
-	l.port = addrPort(l.Addr()).Port()
 	return l, nil
 }
 
@@ -203,10 +229,13 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close closes the listener; connections it has accepted stay.
-func (l *Listener) Close() error {
-	l.closeOnce.Do(func() { close(l.closed) })
-	return l.Listener.Close()
+// Close closes the listener; connections it has accepted stay. It may be called again.
+func (l *Listener) Close() (err error) {
+	l.closeOnce.Do(func() {
+		close(l.closed)
+		err = l.Listener.Close()
+	})
+	return err
 }
 
 func (l *Listener) wrap(inner net.Conn) net.Conn {
@@ -220,6 +249,8 @@ func (l *Listener) wrap(inner net.Conn) net.Conn {
 func (l *Listener) proxied(inner net.Conn) bool {
 	return l.cfg.Proxied != nil && l.cfg.Proxied(addrPort(inner.RemoteAddr()).Addr().WithZone(""))
 }
+
+func (l *Listener) admits(client netip.Addr) bool { return l.cfg.Admits == nil || l.cfg.Admits(client) }
 
 // passes reports whether an error of accept is one that says nothing of the listener (accept(2)):
 // descriptors or memory have run out, or the connection was gone before it was accepted.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -65,6 +66,9 @@ func (c *plainConn) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Admits is as Conn has it.
+func (c *plainConn) Admits(client netip.Addr) bool { return c.listener.admits(client) }
 
 // HTTPSPort is the port of https that requests on this connection are redirected to, 0 when they are
 // served.

@@ -62,6 +62,7 @@ func (u *Upgrader) Ask(client *inbound.Conn, route *routing.Route, b *routing.Ba
 	*buf = req.Append((*buf)[:0])
 	conn, err := u.cfg.Dialer.Dial(b, dial.Request{
 		Home: sock.HomeOf(client), Timeout: route.DialTimeout, Preface: preface, First: *buf,
+		Sources: route.Sources(),
 	})
 	headBuffers.Put(buf)
 	if err != nil {

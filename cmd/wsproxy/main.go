@@ -31,6 +31,7 @@ func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)
 
 func command() *cobra.Command {
 	var file string
+	var watches bool
 	root := &cobra.Command{
 		Use:   "wsproxy",
 		Short: "A reverse proxy that turns HTTP into long-lived WebSockets",
@@ -39,16 +40,13 @@ func command() *cobra.Command {
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE:          func(*cobra.Command, []string) error { return run(file) },
+		RunE:          func(*cobra.Command, []string) error { return run(file, watches) },
 	}
 	run := &cobra.Command{
 		Use: "run", Short: "Run the proxy (the default)", Args: cobra.NoArgs,
 		RunE: root.RunE,
 	}
-	check := &cobra.Command{
-		Use: "check", Short: "Check a configuration and exit: 0 when it is good, 1 when not", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return check(file, os.Stdout) },
-	}
+	check := checkCommand(&file)
 	version := &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -59,7 +57,11 @@ func command() *cobra.Command {
 	for _, c := range []*cobra.Command{root, run, check} {
 		c.Flags().StringVarP(&file, "config", "c", "proxy.yaml", "the configuration's `file`")
 	}
-	root.AddCommand(run, check, connectCommand(), version)
+	for _, c := range []*cobra.Command{root, run} {
+		c.Flags().BoolVar(&watches, "watch", false, "read the configuration again whenever it changes")
+	}
+	root.AddCommand(run, check, reloadCommand(), drainCommand(), undrainCommand(), backendsCommand(), connectCommand(),
+		schemaCommand(), version)
 	return root
 }
 

@@ -43,7 +43,7 @@ func program(t *testing.T, args ...string) *process {
 	ctx, cancel := context.WithTimeout(context.Background(), hung)
 	t.Cleanup(cancel)
 	p := &process{Cmd: exec.CommandContext(ctx, os.Args[0], args...), t: t, stdout: newWatched(), stderr: newWatched()}
-	p.Env = append(os.Environ(), asMain+"=1")
+	p.Env = append(os.Environ(), asMain+"=1", "GORACE=atexit_sleep_ms=0") // the race detector's second at each exit
 	p.Stdout, p.Stderr = p.stdout, p.stderr
 	return p
 }

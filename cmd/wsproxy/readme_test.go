@@ -75,6 +75,32 @@ func TestReadmeConfigurationWithACMEIsGood(t *testing.T) {
 	}
 }
 
+func TestReadmeConfigurationOfSeveralFilesIsGood(t *testing.T) {
+	file := config(t, readmeBlock(t, "yaml", "include: routes.d"))
+	folder := filepath.Join(filepath.Dir(file), "routes.d")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "news.yaml"), []byte("- {path: /news, backends: [builtin:echo]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said, status := asked(t, file)
+	if status != 0 || !strings.Contains(said, "is good: 1 listener, 3 routes") || !strings.Contains(said, "/news") {
+		t.Errorf("check exits with %d and says %s", status, said)
+	}
+}
+
+func TestReadmeShowsAnExplanation(t *testing.T) {
+	dir := t.TempDir()
+	writePair(t, dir)
+	file := config(t, strings.ReplaceAll(readmeBlock(t, "yaml", "chat.example.com"), "/etc/wsproxy/", dir+"/"))
+	_, want, _ := strings.Cut(readmeBlock(t, "console", "--explain"), "\n")
+	said, status := asked(t, file, "--explain", "wss://chat.example.com/chat")
+	if said = strings.ReplaceAll(said, file, "proxy.yaml"); status != 1 || said != want {
+		t.Errorf("check exits with %d and prints\n%s\nREADME.md says\n%s", status, said, want)
+	}
+}
+
 func TestReadmeShowsTheFaultsOfThisFile(t *testing.T) {
 	want := readmeBlock(t, "console", "wsproxy check -c proxy.yaml\n")
 	_, want, _ = strings.Cut(want, "\n")

@@ -3,8 +3,8 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
+	"net/netip"
 
-	"wsproxy/internal/dial"
 	"wsproxy/routing"
 	"wsproxy/tlsterm"
 )
@@ -14,11 +14,14 @@ var clientAuths = map[string]tlsterm.ClientAuth{
 	"off": tlsterm.NoClientCert, "request": tlsterm.RequestClientCert, "require": tlsterm.RequireClientCert,
 }
 
-// listen opens one listener. Its errors say what the user can do.
-func (p *proxy) listen(cfg *routing.Config, l routing.Listener, budget *tlsterm.Budget) (*tlsterm.Listener, error) {
+// listen opens one listener, which has a name among them, on the socket of the one whose place it takes
+// unless that is nil. Its errors say what the user can do.
+func (p *proxy) listen(cfg *routing.Config, l routing.Listener, name string, was *tlsterm.Listener) (*tlsterm.Listener, error) {
 	c := tlsterm.Config{
-		HandshakeTimeout: cfg.Timeouts.TLSHandshake, Budget: budget, HTTPSPort: l.HTTPSPort,
+		HandshakeTimeout: cfg.Timeouts.TLSHandshake, Budget: p.budget, HTTPSPort: l.HTTPSPort,
 		KeepTLS: cfg.Engine == "goroutines", Home: p.engine.Home(), Log: p.log,
+		// There are no requests before there is a front.
+		Admits: func(client netip.Addr) bool { return p.front.Admits(name, client) },
 	}
 	if l.ProxyProtocol {
 		c.Proxied = cfg.TrustedProxies.Contains
@@ -30,7 +33,7 @@ func (p *proxy) listen(cfg *routing.Config, l routing.Listener, budget *tlsterm.
 		c.NoTickets, c.TicketKeys = t.NoTickets, t.TicketKeys
 		var err error
 		if t.ACME != nil {
-			c.ACME, err = p.newACME(cfg, t.ACME)
+			c.ACME, err = p.acme.get(acmeConfig(cfg, t.ACME, p.log))
 		} else {
 			c.Certs, err = certs(t)
 		}
@@ -38,7 +41,13 @@ func (p *proxy) listen(cfg *routing.Config, l routing.Listener, budget *tlsterm.
 			return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
 		}
 	}
-	ln, err := tlsterm.Listen(l.Address, c)
+	var ln *tlsterm.Listener
+	var err error
+	if was != nil {
+		ln, err = was.Succeed(c)
+	} else {
+		ln, err = tlsterm.Listen(l.Address, c)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s (%s:%d): %w", l.Address, cfg.File, l.Line, advise(err))
 	}
@@ -56,51 +65,23 @@ func certs(t *routing.TLS) (*tlsterm.Certs, error) {
 	return tlsterm.LoadCerts(pairs)
 }
 
-// newACME makes the one of a listener. HTTP-01 is tried when there is a listener that can answer.
-func (p *proxy) newACME(cfg *routing.Config, c *routing.ACME) (*tlsterm.ACME, error) {
-	plain := false
-	for _, l := range cfg.Listeners {
-		plain = plain || l.TLS == nil
-	}
-	a, err := tlsterm.NewACME(tlsterm.ACMEConfig{
-		Hosts: c.Hosts, Email: c.Email, Directory: c.Directory, Cache: c.Cache, CA: c.CA, HTTP: plain, Log: p.log,
-	})
-	if err == nil {
-		p.acme = append(p.acme, a)
-	}
-	return a, err
-}
-
-// challenge answers HTTP-01 for all listeners, and is nil when none needs it.
-func (p *proxy) challenge() func(host, path string) ([]byte, bool) {
-	if len(p.acme) == 0 {
-		return nil
-	}
-	return func(host, path string) ([]byte, bool) {
-		for _, a := range p.acme {
-			if body, ok := a.Challenge(host, path); ok {
-				return body, true
+// backendTLS makes what is shaken hands with for all backends of a configuration. What is wrong with the
+// files of their TLS shows here.
+func backendTLS(cfg *routing.Config) (map[routing.BackendTLS]*tls.Config, error) {
+	configs := make(map[routing.BackendTLS]*tls.Config)
+	for _, r := range cfg.Routes {
+		for _, b := range r.Backends {
+			if b.TLS == nil || configs[*b.TLS] != nil {
+				continue
 			}
+			c, err := clientConfig(b.TLS)
+			if err != nil {
+				return nil, fmt.Errorf("backend %s: %w", b.URL, err)
+			}
+			configs[*b.TLS] = c
 		}
-		return nil, false
 	}
-}
-
-// dialer makes what connects to all backends of a table. What is wrong with the files of their TLS shows
-// here, at the start.
-func (p *proxy) dialer(table *routing.Table) (*dial.Dialer, error) {
-	c := dial.Config{Resolver: p.resolver, TLS: make(map[*routing.Backend]*tls.Config)}
-	for _, b := range table.Backends() {
-		if b.TLS == nil {
-			continue
-		}
-		cfg, err := clientConfig(b.TLS)
-		if err != nil {
-			return nil, fmt.Errorf("backend %s: %w", b.URL, err)
-		}
-		c.TLS[b] = cfg
-	}
-	return dial.New(c), nil
+	return configs, nil
 }
 
 // clientConfig is what a backend is dialled with over TLS.
@@ -109,12 +90,4 @@ func clientConfig(t *routing.BackendTLS) (*tls.Config, error) {
 		ServerName: t.ServerName, CA: t.CA, Cert: t.Cert, Key: t.Key, InsecureSkipVerify: t.InsecureSkipVerify,
 	}
 	return c.TLS()
-}
-
-// reload takes over, on SIGHUP, what listeners read from files: certificates, ticket keys, client CAs.
-// The rest of the configuration is read at the start only.
-func (p *proxy) reload() {
-	r := p.watcher.Reload()
-	p.log.Info("reloaded", "signal", "hangup", "what", "certificates, ticket keys and client CAs",
-		"changed", r.Changed, "kept", r.Kept)
 }

@@ -42,6 +42,9 @@ func (x *exchange) bring() (keep bool, err error) {
 	if cause != nil {
 		return false, fail("ask", x.addr, ErrClient, cause)
 	}
+	if x.answer.Begins != nil {
+		x.answer.Begins()
+	}
 
 	old := x.answer.HTTP10
 	unending := x.body == untilClose || x.body == chunked

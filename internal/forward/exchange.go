@@ -98,6 +98,14 @@ func (x *exchange) boundLocked(timeout time.Duration) {
 // ask sends the request on an idle connection or a new one, and waits for the first byte of an answer when
 // the request has been sent whole.
 func (x *exchange) ask(to *To) error {
+	if !x.once {
+		x.conn = x.transport.take(to.Backend)
+	}
+	if x.conn == nil {
+		if err := x.dial(to); err != nil {
+			return &unsent{err}
+		}
+	}
 	request := x.client.Body()
 	buf := buffers.Get().(*buffer)
 	defer buffers.Put(buf)
@@ -115,18 +123,14 @@ func (x *exchange) ask(to *To) error {
 		request.Patient()
 	}
 
-	if !x.once {
-		x.conn = x.transport.take(to.Backend)
-	}
 	for {
 		if x.conn == nil {
-			nc, err := x.transport.config.Dial(to.Backend, dial.Request{
-				Home: sock.HomeOf(x.client), Timeout: to.DialTimeout, Preface: to.Preface,
-			})
-			if err != nil {
+			if err := x.dial(to); err != nil {
+				if request.Length() == 0 {
+					return &unsent{err}
+				}
 				return err
 			}
-			x.conn = &conn{Conn: nc, backend: to.Backend}
 		}
 		written, err := x.send(b, streams)
 		if err == nil {
@@ -143,6 +147,18 @@ func (x *exchange) ask(to *To) error {
 			return x.failed("ask", err)
 		}
 	}
+}
+
+// dial makes a new connection.
+func (x *exchange) dial(to *To) error {
+	nc, err := x.transport.config.Dial(to.Backend, dial.Request{
+		Home: sock.HomeOf(x.client), Timeout: to.DialTimeout, Preface: to.Preface, Sources: to.Sources,
+	})
+	if err != nil {
+		return err
+	}
+	x.conn = &conn{Conn: nc, backend: to.Backend}
+	return nil
 }
 
 // send writes the request and, unless its body is still to come, waits for the answer to begin. written

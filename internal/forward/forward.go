@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"wsproxy/internal/head"
@@ -36,6 +37,9 @@ type To struct {
 	// Preface goes first on the connection, before TLS, which is then of no use for another request. Empty
 	// for none.
 	Preface []byte
+
+	// Sources are the addresses that a new connection may come from. None leaves the choice to the system.
+	Sources []netip.Addr
 
 	// Pool is how connections to the backend wait for their next request.
 	Pool routing.Pool
@@ -65,6 +69,10 @@ type Answer struct {
 
 	// Close says that the client's connection ends with the answer.
 	Close bool
+
+	// Begins is called when the head of the answer has come and is good, before the client gets any of it:
+	// there is no error from then on. Nil means that nobody wants to know.
+	Begins func()
 }
 
 // Forward sends the client's request and its body to the backend, and writes the answer to the client. It
@@ -97,6 +105,17 @@ func (t *Transport) Relay(client *inbound.Conn, c net.Conn, br *bufio.Reader, me
 	client.Attend(x)
 	return x.bring()
 }
+
+// Unsent reports whether an error of Forward's says that the request can go to another backend: nothing of
+// its body has been read, and nothing of it sent that must not be sent twice.
+func Unsent(err error) bool {
+	_, ok := errors.AsType[*unsent](err)
+	return ok
+}
+
+type unsent struct{ error }
+
+func (u *unsent) Unwrap() error { return u.error }
 
 // failure is an error that names its operation, its object and its cause, and is of one of the kinds a
 // caller tests for.

@@ -108,7 +108,7 @@ func secureBackend(t testing.TB, serve func(*rawConn)) (*routing.Backend, Config
 	ln := listen(t)
 	serveRaw(t, tls.NewListener(ln, &tls.Config{GetCertificate: certs.Get}), serve)
 	b := &routing.Backend{Addr: ln.Addr().String(), TLS: &routing.BackendTLS{ServerName: "localhost", InsecureSkipVerify: true}}
-	dialer := dial.New(dial.Config{TLS: map[*routing.Backend]*tls.Config{b: clientTLS}})
+	dialer := dial.New(dial.Config{TLS: map[routing.BackendTLS]*tls.Config{*b.TLS: clientTLS}})
 	return b, Config{Dial: dialer.Dial}
 }
 

@@ -15,11 +15,30 @@ type link struct {
 	port    uint16 // the client's, 0 where only its address is known
 	backend *routing.Backend
 	route   *routing.Route
+	lease   lease
+	opened  time.Time
 }
 
-// Ended gives the slot back and writes the one line of a link.
+// Linked is the Owner of every link that a Server makes.
+type Linked interface {
+	splice.Owner
+
+	Route() *routing.Route
+	Backend() *routing.Backend
+}
+
+// Route is the link's.
+func (l *link) Route() *routing.Route { return l.route }
+
+// Backend is the link's.
+func (l *link) Backend() *routing.Backend { return l.backend }
+
+// Ended gives the slot and the lease back and writes the one line of a link.
 func (l *link) Ended(r splice.Result) {
+	died := (r.Cause == splice.BackendGone || r.Cause == splice.BackendReset) && r.BackendCode == 0
+	l.backend.Judge().Ended(l.opened, time.Now(), died) // before anybody gets the slot
 	l.backend.Release()
+	l.server.taken.give(l.lease)
 	attrs := []any{
 		"client", clientText(l.client, l.port), "backend", l.backend.Addr, "route", l.route.Name, "cause", r.Cause.String(),
 		"client_code", r.ClientCode, "backend_code", r.BackendCode,

@@ -22,23 +22,28 @@ var (
 	errNoHost = errors.New("no Host to redirect to")
 )
 
-// onPlainPort does what only plain listeners do, and reports whether that was all: it answers
-// challenges of an ACME server, and sends everything else to https where the listener does that.
-func (s *Server) onPlainPort(r *request) (done bool) {
-	if r.conn.TLS() != nil {
+// challenged answers challenges of an ACME server, which come to plain listeners and from anywhere, and
+// reports whether the request was one.
+func (s *Server) challenged(r *request) (done bool) {
+	if s.cfg.Challenge == nil || r.conn.TLS() != nil {
 		return false
 	}
-	if s.cfg.Challenge != nil {
-		if body, ok := s.cfg.Challenge(hostname(string(r.host)), string(r.path)); ok {
-			r.ctx.SetContentType("application/octet-stream") // RFC 8555 §8.3
-			r.ctx.SetBody(body)
-			if !r.conn.Body().Whole() {
-				r.hangUp()
-			}
-			s.cfg.Log.Debug("challenge answered", "client", r.from())
-			return true
-		}
+	body, ok := s.cfg.Challenge(hostname(string(r.host)), string(r.path))
+	if !ok {
+		return false
 	}
+	r.ctx.SetContentType("application/octet-stream") // RFC 8555 §8.3
+	r.ctx.SetBody(body)
+	if !r.conn.Body().Whole() {
+		r.hangUp()
+	}
+	s.cfg.Log.Debug("challenge answered", "client", r.from())
+	return true
+}
+
+// redirected sends everything to https where the listener, a plain one, does that, and reports whether it
+// does.
+func (s *Server) redirected(r *request) (done bool) {
 	conn, ok := r.conn.Conn.(interface{ HTTPSPort() int })
 	if !ok || conn.HTTPSPort() == 0 {
 		return false

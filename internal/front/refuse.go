@@ -31,6 +31,12 @@ var refusals = []refusal{
 	{routing.ErrDial, "backend_dial", fasthttp.StatusBadGateway, 0},
 	{routing.ErrTLS, "backend_tls", fasthttp.StatusBadGateway, 0},
 	{routing.ErrAnswer, "backend_answer", fasthttp.StatusBadGateway, 0},
+	{routing.ErrNoBackend, "no_backend", fasthttp.StatusServiceUnavailable, tell},
+	{routing.ErrFull, "backends_full", fasthttp.StatusServiceUnavailable, tell},
+	{routing.ErrQueueTimeout, "queue_timeout", fasthttp.StatusServiceUnavailable, tell},
+	// What wsproxy lacks itself.
+	{routing.ErrPorts, "ports", fasthttp.StatusServiceUnavailable, 0},
+	{routing.ErrDescriptors, "descriptors", fasthttp.StatusServiceUnavailable, 0},
 
 	// The head, as it arrives.
 	{head.ErrBareLineEnd, "bare_line_end", fasthttp.StatusBadRequest, tell | hangUp},
@@ -71,6 +77,18 @@ var refusals = []refusal{
 	{errNoHTTP, "no_http", fasthttp.StatusUpgradeRequired, tell},
 	{errRedirects, "redirects", fasthttp.StatusForbidden, tell | hangUp},
 	{errNoHost, "no_host", fasthttp.StatusBadRequest, tell | hangUp},
+	{errAddress, "address", fasthttp.StatusForbidden, tell | hangUp},
+	{errRouteAddress, "route_address", fasthttp.StatusForbidden, tell | hangUp},
+	{errOrigin, "origin", fasthttp.StatusForbidden, tell},
+	{errNoOrigin, "no_origin", fasthttp.StatusForbidden, tell},
+	{errClientLinks, "client_links", fasthttp.StatusTooManyRequests, tell},
+	{errClientRate, "client_rate", fasthttp.StatusTooManyRequests, tell},
+	{errRouteClientLinks, "route_client_links", fasthttp.StatusTooManyRequests, tell},
+	{errRouteClientRate, "route_client_rate", fasthttp.StatusTooManyRequests, tell},
+	{errLinks, "links", fasthttp.StatusServiceUnavailable, tell},
+	{errHandshakes, "handshakes", fasthttp.StatusServiceUnavailable, tell},
+	{errRouteLinks, "route_links", fasthttp.StatusServiceUnavailable, tell},
+	{errRouteHandshakes, "route_handshakes", fasthttp.StatusServiceUnavailable, tell},
 	{errStopping, "stopping", fasthttp.StatusServiceUnavailable, tell | hangUp},
 	{upgrade.ErrMethod, "handshake_method", fasthttp.StatusMethodNotAllowed, tell},
 	{upgrade.ErrVersion, "handshake_version", fasthttp.StatusUpgradeRequired, tell},
@@ -173,6 +191,9 @@ func (s *Server) refuse(r *request, err error) {
 	case errMethod:
 		ctx.Response.Header.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 	}
+	if after := retryAfter(why.status, err); after != "" {
+		ctx.Response.Header.Set("Retry-After", after)
+	}
 	if why.how&hangUp != 0 || !r.conn.Body().Whole() || upgrade.Wanted(&ctx.Request.Header) {
 		r.hangUp()
 	}
@@ -186,6 +207,7 @@ func (s *Server) refuse(r *request, err error) {
 		attrs = append(attrs, "route", r.route.Name)
 	}
 	s.cfg.Log.Log(ctx, level, "refused", attrs...)
+	s.reportShortage(why.err, r, err)
 }
 
 // hangUp closes the connection behind the answer, in a way that lets the client read it.

@@ -15,6 +15,8 @@ import (
 
 // request is one request on its way. Its slices are fasthttp's, until the handler returns.
 type request struct {
+	*setup // as it was when the request came
+
 	ctx  *fasthttp.RequestCtx
 	conn *inbound.Conn
 	gated
@@ -23,8 +25,9 @@ type request struct {
 	trusted bool       // a trusted proxy has sent it
 	scheme  string     // http or https, as the client sees it
 
-	route   *routing.Route   // nil until it is found
-	backend *routing.Backend // nil until it is picked
+	route *routing.Route // nil until it is found
+
+	attempt // the last; zero before the first
 }
 
 // identify finds out who the client is: who is connected, or whoever a trusted proxy says.
@@ -34,10 +37,10 @@ func (s *Server) identify(r *request) {
 	if r.scheme = "http"; r.conn.TLS() != nil {
 		r.scheme = "https"
 	}
-	if r.trusted = s.cfg.TrustedProxies.Contains(peer); !r.trusted {
+	if r.trusted = r.TrustedProxies.Contains(peer); !r.trusted {
 		return
 	}
-	r.client = head.ClientAddr(fields, peer, s.cfg.TrustedProxies.Contains, s.cfg.Forwarded)
+	r.client = head.ClientAddr(fields, peer, r.TrustedProxies.Contains, r.Forwarded)
 	if proto := head.ForwardedProto(fields); proto != "" {
 		r.scheme = proto
 	}
@@ -92,7 +95,7 @@ func (s *Server) head(r *request) head.Request {
 		Host:      string(r.host),
 		Port:      r.conn.Port(),
 		Prefix:    r.route.StripsPrefix(),
-		Forwarded: s.cfg.Forwarded,
+		Forwarded: r.Forwarded,
 	}
 	return req
 }
@@ -118,12 +121,27 @@ func (r *request) edit(rules routing.HeaderRules) *head.Edit {
 	return &head.Edit{Remove: rules.Remove, Set: fields(rules.Set), Add: fields(rules.Add)}
 }
 
+// answerEdit is what becomes of the fields of an answer: the route's rules, and a cookie for a client that is
+// not where its own would bring it.
+func (r *request) answerEdit() *head.Edit {
+	edit, sticky := r.edit(r.route.ResponseHeaders), r.route.Sticky
+	if sticky == nil || sticky.Backend(r.cookie(sticky.Cookie())) == r.backend {
+		return edit
+	}
+	if edit == nil {
+		edit = new(head.Edit)
+	}
+	cookie := sticky.SetCookie(r.backend, r.scheme == "https")
+	edit.Add = append(edit.Add, head.Field{Name: []byte("Set-Cookie"), Value: []byte(cookie)})
+	return edit
+}
+
 // answer is how the client gets the backend's answer.
 func (r *request) answer() forward.Answer {
 	return forward.Answer{
 		ResponseTimeout: r.route.ResponseTimeout,
 		ReadTimeout:     r.route.ReadTimeout,
-		Edit:            r.edit(r.route.ResponseHeaders),
+		Edit:            r.answerEdit(),
 		HTTP10:          r.http10,
 	}
 }

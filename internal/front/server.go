@@ -8,23 +8,43 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"wsproxy/internal/forward"
 	"wsproxy/internal/head"
 	"wsproxy/internal/inbound"
-	"wsproxy/internal/splice"
 	"wsproxy/routing"
 	"wsproxy/upgrade"
 )
 
 // Config is a Server's.
 type Config struct {
-	Table    *routing.Table
+	Served
+
 	Upgrader *upgrade.Upgrader
 	Forward  *forward.Transport
+
+	// Descriptors is how many descriptors the process may have. Zero means that it is not known, or any.
+	Descriptors int
+
+	// Challenge answers the path of an ACME server's HTTP-01 challenge for a host on plain listeners. It
+	// reports false for what is not its own. Nil means that there are none.
+	Challenge func(host, path string) (body []byte, ok bool)
+
+	// Busy is called with each request. Nil means that nobody wants to know.
+	Busy func()
+
+	// Log gets one line for each link and each refused request. Nil means slog's default.
+	Log *slog.Logger
+}
+
+// Served is the part of a Config that can be changed while the Server serves.
+type Served struct {
+	Table *routing.Table
 
 	// Limits are what requests may have. Of its sizes zero means the default that package routing has for
 	// it; TLSHandshakes is not looked at.
@@ -40,51 +60,40 @@ type Config struct {
 	// Forwarded says that backends are sent RFC 7239 Forwarded as well.
 	Forwarded bool
 
-	// Challenge answers the path of an ACME server's HTTP-01 challenge for a host on plain listeners. It
-	// reports false for what is not its own. Nil means that there are none.
-	Challenge func(host, path string) (body []byte, ok bool)
-
-	// Busy is called with each request. Nil means that nobody wants to know.
-	Busy func()
-
-	// Log gets one line for each link and each refused request. Nil means slog's default.
-	Log *slog.Logger
+	// Access says for listeners, by a name, which clients they serve. One that is not there serves those
+	// that it has served before, and all if it has never been.
+	Access map[string]routing.Access
 }
 
 // Server serves all listeners.
 type Server struct {
-	cfg      Config
-	policies map[*routing.Route]*splice.Policy
+	cfg      Config // but for Served, of which present has what counts
+	present  atomic.Pointer[setup]
+	taken    taken
 	http     fasthttp.Server
 	port     *inbound.Port
 	refused  map[string]*atomic.Int64 // by reason
 	stopping atomic.Bool
+
+	// life ends with Shutdown, which calls end, errStopping being the cause.
+	life context.Context
+	end  context.CancelCauseFunc
+
+	shortages shortages
+
+	updating sync.Mutex // held while present is replaced
 }
 
 // New makes a Server; Shutdown ends it.
 func New(cfg Config) *Server {
-	defaults := routing.Config{Limits: cfg.Limits, Timeouts: cfg.Timeouts}
-	defaults.FillDefaults()
-	cfg.Limits, cfg.Timeouts = defaults.Limits, defaults.Timeouts
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	s := &Server{cfg: cfg, policies: make(map[*routing.Route]*splice.Policy), refused: newCounts()}
-	for _, route := range cfg.Table.Routes() {
-		s.policies[route] = upgrade.PolicyOf(route)
-	}
-	s.port = inbound.NewPort(inbound.Config{
-		Head: head.Limits{
-			Size: int(cfg.Limits.HeaderSize), Target: int(min(cfg.Limits.URISize, cfg.Limits.HeaderSize)),
-			Fields: cfg.Limits.HeaderFields, Underscores: cfg.Limits.Underscores,
-		},
-		HeaderTimeout: cfg.Timeouts.RequestHeader,
-		KeepAlive:     cfg.Timeouts.KeepAlive,
-		BodyTimeout:   cfg.Timeouts.RequestBody,
-		SendTimeout:   cfg.Timeouts.Send,
-		MinRate:       cfg.Limits.MinRate,
-		Serve:         func(c net.Conn) { _ = s.http.ServeConn(c) },
-	})
+	s := &Server{cfg: cfg, refused: newCounts()}
+	s.life, s.end = context.WithCancelCause(context.Background())
+	set := s.newSetup(cfg.Served, nil)
+	s.present.Store(set)
+	s.port = inbound.NewPort(s.inbound(set))
 	// Time and size are inbound's to look after.
 	s.http = fasthttp.Server{
 		Handler:        s.handle,
@@ -92,7 +101,7 @@ func New(cfg Config) *Server {
 		HeaderReceived: takeBody,
 
 		// One byte more than a head may have, which inbound refuses first.
-		ReadBufferSize: int(cfg.Limits.HeaderSize) + 1,
+		ReadBufferSize: int(set.Limits.HeaderSize) + 1,
 
 		DisableHeaderNamesNormalizing: true,
 		NoDefaultServerHeader:         true,
@@ -135,6 +144,7 @@ func (s *Server) Serve(ln net.Listener) error {
 // it returns its error and leaves the rest as it is.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopping.Store(true)
+	s.end(errStopping)
 	s.port.Stop()
 	return s.http.ShutdownWithContext(ctx)
 }
@@ -162,24 +172,39 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	if s.cfg.Busy != nil {
 		s.cfg.Busy()
 	}
-	r := &request{ctx: ctx, conn: conn, client: conn.Client().Addr()}
+	upgrading := upgrade.Wanted(&ctx.Request.Header)
+	set := s.present.Load()
+	if upgrading {
+		set = s.opening()
+		defer set.openings.end()
+	}
+	r := &request{setup: set, ctx: ctx, conn: conn, client: conn.Client().Addr()}
 	var err error
 	if r.gated, err = gate(&ctx.Request.Header); err != nil {
 		s.refuse(r, err)
 		return
 	}
 	s.identify(r)
-	conn.Begin(r.length, s.cfg.Limits.BodySize)
-	if s.onPlainPort(r) {
+	conn.Begin(r.length, r.Limits.BodySize)
+	if s.challenged(r) {
 		return
 	}
-	if r.route = s.cfg.Table.Match(r.host, r.path); r.route == nil {
+	if err = r.onListener(); err != nil {
+		s.refuse(r, err)
+		return
+	}
+	if s.redirected(r) {
+		return
+	}
+	if r.route = r.Table.Match(r.host, r.path); r.route == nil {
 		s.refuse(r, errNoRoute)
 		return
 	}
-	if upgrade.Wanted(&ctx.Request.Header) {
+	switch err = r.onRoute(); {
+	case err != nil:
+	case upgrading:
 		err = s.upgrade(r)
-	} else {
+	default:
 		err = s.forward(r)
 	}
 	if err != nil {
@@ -196,62 +221,73 @@ func (s *Server) upgrade(r *request) error {
 	if err != nil {
 		return err
 	}
-	r.backend = r.route.Pick()
-	r.backend.Acquire()
+	if err := r.fromPage(); err != nil {
+		return err
+	}
+	held, err := r.limits.take(r, time.Now())
+	if err != nil {
+		return err
+	}
 	linked := false
+	defer func() {
+		s.taken.shaken(held)
+		if !linked {
+			s.taken.give(held)
+		}
+	}()
+	answer, err := s.open(r, &hs)
+	if err != nil {
+		return err
+	}
 	defer func() {
 		if !linked {
 			r.backend.Release()
 		}
 	}()
-	req := s.head(r)
-	req.Upgrade = true
-	answer, err := s.cfg.Upgrader.Ask(r.conn, r.route, r.backend, &hs, &req, r.preface())
-	if err != nil {
-		return err
-	}
 	if answer.Status() != fasthttp.StatusSwitchingProtocols {
-		status := answer.Status()
-		how := r.answer()
-		how.Close = true // frames sent early must not be read as a next request
-		backend, br, release := answer.Take()
-		keep, err := s.cfg.Forward.Relay(r.conn, backend, br, r.ctx.Method(), &how, release)
-		if err != nil {
-			return err
-		}
-		r.answered(keep)
-		s.cfg.Log.Info("handshake refused by backend", "client", r.from(), "backend", r.backend.Addr,
-			"route", r.route.Name, "status", status)
-		return nil
+		return s.relay(r, answer)
 	}
-	owner := &link{server: s, client: r.client, port: r.clientPort(), backend: r.backend, route: r.route}
-	if err = s.cfg.Upgrader.Link(r.conn, answer, r.edit(r.route.ResponseHeaders), s.policies[r.route], owner); err != nil {
+	opened := time.Now()
+	owner := &link{server: s, client: r.client, port: r.clientPort(), backend: r.backend, route: r.route, lease: held, opened: opened}
+	edit := r.answerEdit()
+	r.judge.Opened(opened)
+	linked = true // the link gives both back, even if this panics
+	if err = s.cfg.Upgrader.Link(r.conn, answer, edit, r.policies[r.route], owner); err != nil {
+		linked = false
+		r.judge.Ended(opened, time.Now(), false)
 		return err
 	}
-	linked = true // the link gives the slot back
 	r.ctx.SetConnectionClose()
+	return nil
+}
+
+// relay relays a backend's refusal of a handshake.
+func (s *Server) relay(r *request, answer *upgrade.Answer) error {
+	status := answer.Status()
+	how := r.answer()
+	how.Close = true // frames sent early must not be read as a next request
+	how.Begins = r.succeeded
+	backend, br, release := answer.Take()
+	keep, err := s.cfg.Forward.Relay(r.conn, backend, br, r.ctx.Method(), &how, release)
+	if err != nil {
+		r.failed(err)
+		return err
+	}
+	r.answered(keep)
+	s.cfg.Log.Info("handshake refused by backend", "client", r.from(), "backend", r.backend.Addr,
+		"route", r.route.Name, "status", status)
 	return nil
 }
 
 // forward answers a request that is no upgrade.
 func (s *Server) forward(r *request) error {
-	if limit := s.cfg.Limits.BodySize; limit > 0 && r.length > limit {
+	if limit := r.Limits.BodySize; limit > 0 && r.length > limit {
 		return inbound.ErrBodySize
 	}
 	if r.route.NoHTTP {
 		return errNoHTTP
 	}
-	r.backend = r.route.Pick()
-	to := forward.To{
-		Backend:     r.backend,
-		DialTimeout: r.route.DialTimeout,
-		Preface:     r.preface(),
-		Pool:        r.route.Pool,
-		Head:        s.head(r),
-		Answer:      r.answer(),
-	}
-	to.Close = r.ctx.Request.Header.ConnectionClose()
-	keep, err := s.cfg.Forward.Forward(r.conn, &to)
+	keep, err := s.bring(r)
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,8 @@ func (b *Body) begin() {
 	}
 	b.begun = true
 	c := b.conn
-	c.pace, c.paced = newPace(c.port.cfg.MinRate, c.port.cfg.BodyTimeout, time.Time{}), true
+	cfg := c.port.cfg.Load()
+	c.pace, c.paced = newPace(cfg.MinRate, cfg.BodyTimeout, time.Time{}), true
 	c.pace.patient = b.patient
 	if b.length < 0 {
 		b.chunks = body.NewChunks(c.br)

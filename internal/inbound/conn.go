@@ -34,6 +34,7 @@ type Conn struct {
 	// Owned by the goroutine that serves the connection.
 	br        *bufio.Reader // nil while nothing is read and nothing has been
 	scanner   head.Scanner
+	limits    *head.Limits         // of the present head
 	since     time.Time            // of the wait for a head
 	tls       *tls.ConnectionState // nil until somebody asks, and while nothing is read
 	client    netip.AddrPort       // zero until somebody asks
@@ -79,6 +80,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 			c.release()
 			return 0, io.EOF
 		}
+		c.limits = &c.port.cfg.Load().Head
 	}
 	for {
 		if err := c.fill(); err != nil {
@@ -90,7 +92,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return c.fail(p, err)
 		}
 		b, _ := c.br.Peek(min(c.br.Buffered(), len(p)))
-		n, done, err := c.scanner.Scan(b, &c.port.cfg.Head)
+		n, done, err := c.scanner.Scan(b, c.limits)
 		fresh := b[:n]
 		if !c.delivered {
 			// An empty line before a head is not part of it (RFC 9112 §2.2). fasthttp would take the end of
@@ -160,9 +162,10 @@ func (c *Conn) awaitHead(now time.Time) error {
 	if c.br.Buffered() > 0 {
 		return nil
 	}
-	patience := c.port.cfg.KeepAlive
+	cfg := c.port.cfg.Load()
+	patience := cfg.KeepAlive
 	if !c.asked {
-		patience = c.port.cfg.HeaderTimeout
+		patience = cfg.HeaderTimeout
 	}
 	var until time.Time
 	if patience >= 0 {
@@ -193,10 +196,11 @@ func (c *Conn) fill() error {
 	}
 	if !c.paced {
 		var until time.Time
-		if limit := c.port.cfg.HeaderTimeout; limit >= 0 {
+		cfg := c.port.cfg.Load()
+		if limit := cfg.HeaderTimeout; limit >= 0 {
 			until = time.Now().Add(limit)
 		}
-		c.pace, c.paced = newPace(c.port.cfg.MinRate, -1, until), true
+		c.pace, c.paced = newPace(cfg.MinRate, -1, until), true
 	}
 	_, err := c.br.Peek(1)
 	return err
@@ -234,7 +238,7 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 	}
 	c.answered = true
 	for {
-		if timeout := c.port.cfg.SendTimeout; timeout >= 0 {
+		if timeout := c.port.cfg.Load().SendTimeout; timeout >= 0 {
 			_ = c.Conn.SetWriteDeadline(time.Now().Add(timeout))
 		}
 		piece := p[written:]

@@ -47,10 +47,10 @@ type Config struct {
 // Port is what the connections of a server have in common. Stop ends it.
 type Port struct {
 	// Fixed at creation.
-	cfg       Config
 	parkAfter time.Duration
 	readers   sync.Pool // *bufio.Reader of readerSize
 
+	cfg      atomic.Pointer[Config]
 	stopped  atomic.Bool
 	waiting  waiting
 	attended attended
@@ -66,10 +66,15 @@ const parkAfter = 250 * time.Millisecond
 
 // NewPort makes a Port.
 func NewPort(cfg Config) *Port {
-	p := &Port{cfg: cfg, parkAfter: parkAfter}
+	p := &Port{parkAfter: parkAfter}
+	p.Configure(cfg)
 	p.readers.New = func() any { return bufio.NewReaderSize(nil, readerSize) }
 	return p
 }
+
+// Configure puts another Config in force: for heads and bodies that begin from now on, and for what is
+// waited for from now on.
+func (p *Port) Configure(cfg Config) { p.cfg.Store(&cfg) }
 
 // Listen makes each connection that ln, one of tlsterm's, accepts a *Conn.
 func (p *Port) Listen(ln net.Listener) net.Listener { return &listener{ln, p} }

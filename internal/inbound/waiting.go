@@ -104,7 +104,7 @@ func (w *waiting) take(c *Conn) bool {
 // arrived is called by the loop of a connection that waits. It must not wait itself.
 func (p *Port) arrived(c *Conn) {
 	if p.waiting.take(c) {
-		go p.cfg.Serve(c)
+		go p.cfg.Load().Serve(c)
 	}
 }
 

@@ -75,7 +75,7 @@ func Start(t testing.TB, cfg Config) *Proxy {
 		}
 		cfg.Routes = []routing.RouteConfig{rc}
 	}
-	table, err := routing.NewTable(&routing.Config{Routes: cfg.Routes}, nil)
+	table, err := routing.NewTable(&routing.Config{Routes: cfg.Routes}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func Start(t testing.TB, cfg Config) *Proxy {
 	dialer := dial.New(dial.Config{Resolver: p.resolver, TLS: clientConfigs(t, table)})
 	p.Forward = forward.New(forward.Config{Dial: dialer.Dial})
 	fc := front.Config{
-		Table:    table,
+		Served:   front.Served{Table: table},
 		Upgrader: upgrade.New(upgrade.Config{Engine: p.Engine, Dialer: dialer}),
 		Forward:  p.Forward,
 		Log:      log,
@@ -116,9 +116,9 @@ func Start(t testing.TB, cfg Config) *Proxy {
 }
 
 // clientConfigs are those of the backends with TLS.
-func clientConfigs(t testing.TB, table *routing.Table) map[*routing.Backend]*tls.Config {
+func clientConfigs(t testing.TB, table *routing.Table) map[routing.BackendTLS]*tls.Config {
 	t.Helper()
-	configs := make(map[*routing.Backend]*tls.Config)
+	configs := make(map[routing.BackendTLS]*tls.Config)
 	for _, b := range table.Backends() {
 		if b.TLS == nil {
 			continue
@@ -130,7 +130,7 @@ func clientConfigs(t testing.TB, table *routing.Table) map[*routing.Backend]*tls
 		if err != nil {
 			t.Fatal(err)
 		}
-		configs[b] = cfg
+		configs[*b.TLS] = cfg
 	}
 	return configs
 }
