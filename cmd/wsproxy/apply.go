@@ -35,6 +35,7 @@ func (p *proxy) reload() (changed []string, err error) {
 	if err == nil {
 		changed, err = p.apply(cfg)
 	}
+	p.reloads.count(err)
 	if err != nil {
 		p.watchFaulty(err)
 		p.log.Error("not reloaded, all goes on as it was", "file", p.file, "err", oneLine(err))

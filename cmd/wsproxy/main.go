@@ -60,7 +60,7 @@ func command() *cobra.Command {
 	for _, c := range []*cobra.Command{root, run} {
 		c.Flags().BoolVar(&watches, "watch", false, "read the configuration again whenever it changes")
 	}
-	root.AddCommand(run, check, reloadCommand(), drainCommand(), undrainCommand(), backendsCommand(), connectCommand(),
+	root.AddCommand(run, check, reloadCommand(), drainCommand(), undrainCommand(), backendsCommand(), statusCommand(), connectCommand(),
 		schemaCommand(), version)
 	return root
 }

@@ -225,5 +225,6 @@ func (p *proxy) commands() commands {
 		drain:    func(_ context.Context, backend string) ([]string, error) { return p.drain(backend, true) },
 		undrain:  func(_ context.Context, backend string) ([]string, error) { return p.drain(backend, false) },
 		backends: p.backendStates,
+		status:   p.status,
 	}
 }

@@ -103,6 +103,9 @@ type commands struct {
 
 	// backends are those of all routes, in the order of the configuration.
 	backends func() []backendState
+
+	// status is what is counted.
+	status func() status
 }
 
 // handlers are the commands as control.Listen takes them.
@@ -116,6 +119,7 @@ func (c commands) handlers() map[string]control.Handler {
 			return answer(c.undrain(ctx, backend))
 		}),
 		"backends": takes("", func(context.Context, string) control.Reply { return backendsReply(c.backends()) }),
+		"status":   takes("", func(context.Context, string) control.Reply { return statusReply(c.status()) }),
 	}
 }
 

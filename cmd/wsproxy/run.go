@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"wsproxy/internal/control"
 	"wsproxy/internal/dial"
@@ -95,7 +96,9 @@ type proxy struct {
 	keeper     *keeper
 	budget     *tlsterm.Budget
 	control    *control.Server // nil without
+	started    time.Time
 
+	reloads reloadCounts
 	current atomic.Pointer[inForce]
 
 	reloading sync.Mutex     // held to change current and what follows
@@ -122,7 +125,7 @@ var drivers = map[string]splice.Driver{"auto": splice.Auto, "epoll": splice.Epol
 
 // start builds the rooms and opens every listener, or none.
 func start(file string, cfg *routing.Config, out outside) (_ *proxy, err error) {
-	p := &proxy{file: file, level: new(slog.LevelVar), failed: make(chan error, 1)}
+	p := &proxy{file: file, started: time.Now(), level: new(slog.LevelVar), failed: make(chan error, 1)}
 	p.level.Set(cfg.Log.Level)
 	p.log = newLog(cfg.Log.Format, p.level, out.stderr)
 	p.running, p.cancel = context.WithCancel(context.Background())
