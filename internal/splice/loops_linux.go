@@ -174,9 +174,14 @@ func (d *loops) each(f func(Live)) {
 	}
 }
 
-// retire looks at one piece of the table after the other, as each does.
+// retire looks at one piece of the table after the other, as each does, once the links are there that
+// loops were to take in.
 func (d *loops) retire(which func(Owner) bool, bye *farewell) (closers []func()) {
 	for _, lp := range d.all {
+		done := make(chan struct{})
+		if lp.do(func() { close(done) }) {
+			<-done
+		}
 		for i := 0; ; i++ {
 			piece := d.table.chunk(i)
 			if piece == nil {

@@ -24,7 +24,8 @@ type Retirement struct {
 }
 
 // Retire closes links at their next frame boundaries, and returns how many, those that end by themselves
-// meanwhile included. It does not wait for them. A link that is made at the same time may be left out.
+// meanwhile included. It does not wait for them. A link whose Splice has not returned may be
+// left out.
 func (e *Engine) Retire(r Retirement) int {
 	bye := &farewell{r.Code, r.Reason}
 	var closers []func()
