@@ -112,11 +112,11 @@ func TestIdleConnectionsWait(t *testing.T) {
 	const n = 20
 	var conns []*fronttest.Conn
 	for i := range n {
-		c := fronttest.Dial(t, p.Addr)
 		if i%2 == 0 {
-			c = fronttest.DialTLS(t, p.TLSAddr)
+			conns = append(conns, fronttest.DialTLS(t, p.TLSAddr))
+		} else {
+			conns = append(conns, fronttest.Dial(t, p.Addr))
 		}
-		conns = append(conns, c)
 	}
 	for range 2 {
 		for _, c := range conns {

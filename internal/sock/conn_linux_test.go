@@ -170,9 +170,7 @@ func TestCloseEndsCallsThatWait(t *testing.T) {
 	if n := h.left.Load(); n != 1 {
 		t.Errorf("its home was told %d times, want once", n)
 	}
-	if now := descriptors(t); now != before {
-		t.Errorf("%d descriptors, want %d as before", now, before)
-	}
+	wantNoMoreThan(t, before)
 }
 
 // The socket is closed once nobody uses it: its number may be another's then.

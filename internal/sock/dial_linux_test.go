@@ -51,9 +51,7 @@ func TestDialAtIsRefused(t *testing.T) {
 			t.Errorf("Dial(%s) = %v, %v, want a refusal", addr, conn, err)
 		}
 	}
-	if now := descriptors(t); now != before {
-		t.Errorf("%d descriptors, want %d as before", now, before)
-	}
+	wantNoMoreThan(t, before)
 }
 
 // A socket with the port that it connects to talks to itself; the system would give it that one by chance.

@@ -86,9 +86,7 @@ func TestSourceThatIsNotThisMachines(t *testing.T) {
 			t.Errorf("Dial: %v, want %v of 203.0.113.1 at bind", err, ErrPorts)
 		}
 	}
-	if now := descriptors(t); now != before {
-		t.Errorf("%d descriptors, want %d as before", now, before)
-	}
+	wantNoMoreThan(t, before)
 }
 
 // Where a refusal has nothing to do with the source, no other is tried.
