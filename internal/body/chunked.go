@@ -25,7 +25,8 @@ var (
 
 // Chunks decodes a chunked body. It is strict about line ends and digits and drops extensions
 // (RFC 9112 §7.1.1). Read returns io.EOF once the trailer section has been read as well, and never
-// waits for more while it has something to return.
+// waits for more while it has something to return. Behind an error of the reader below that is not the
+// end, a timeout for one, it goes on where it was.
 type Chunks struct {
 	br *bufio.Reader // not read beyond the body's end by more than it buffers
 
@@ -39,6 +40,9 @@ type Chunks struct {
 // NewChunks decodes what br reads; nobody else may read from br until Read has returned an error. The
 // size of br's buffer bounds the lines and the trailer section.
 func NewChunks(br *bufio.Reader) Chunks { return Chunks{br: br} }
+
+// Continue has the body read from another reader from now on. The one before has nothing buffered.
+func (c *Chunks) Continue(br *bufio.Reader) { c.br = br }
 
 // Trailers is the block of trailer fields, checked, once Read has returned io.EOF.
 func (c *Chunks) Trailers() []byte { return c.trailers }
@@ -64,6 +68,11 @@ func (c *Chunks) Read(p []byte) (n int, err error) {
 			c.left -= m
 			if err != nil {
 				return n, cutOff(err)
+			}
+			if end, _ := c.br.Peek(min(c.br.Buffered(), len("\r\n"))); c.left == 0 && string(end) == "\r\n" {
+				// With the data, so that nothing is left of a chunk that came whole.
+				_, _ = c.br.Discard(len(end))
+				c.inside = false
 			}
 		}
 	}
@@ -95,8 +104,9 @@ func (c *Chunks) nextChunk() error {
 			return ErrChunkEnd
 		}
 		_, _ = c.br.Discard(len(end))
+		c.inside = false
 	}
-	line, err := c.br.ReadSlice('\n')
+	line, err := c.line()
 	if err != nil {
 		if errors.Is(err, bufio.ErrBufferFull) {
 			return ErrChunkSize
@@ -108,6 +118,22 @@ func (c *Chunks) nextChunk() error {
 	}
 	c.inside, c.last = c.left > 0, c.left == 0
 	return nil
+}
+
+// line reads a line, valid until the next read, or nothing: what there is of it stays for the next call.
+func (c *Chunks) line() ([]byte, error) {
+	for seen := 0; ; {
+		b, _ := c.br.Peek(c.br.Buffered())
+		if i := bytes.IndexByte(b[seen:], '\n'); i >= 0 {
+			line := b[:seen+i+1]
+			_, _ = c.br.Discard(len(line))
+			return line, nil
+		}
+		seen = len(b)
+		if _, err := c.br.Peek(seen + 1); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // chunkSize reads the line before a chunk's data.
@@ -151,7 +177,7 @@ func chunkSize(line []byte) (size int, err error) {
 // readTrailers reads the fields behind the last chunk and the empty line (RFC 9112 §7.1.2).
 func (c *Chunks) readTrailers() error {
 	for {
-		line, err := c.br.ReadSlice('\n')
+		line, err := c.line()
 		if errors.Is(err, bufio.ErrBufferFull) || len(c.trailers)+len(line) > c.br.Size() {
 			return ErrTrailers
 		}

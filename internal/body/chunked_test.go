@@ -44,10 +44,11 @@ func TestChunks(t *testing.T) {
 		}{
 			{"whole", strings.NewReader(tt.in)},
 			{"byte by byte", iotest.OneByteReader(strings.NewReader(tt.in))},
+			{"with pauses", &pausing{r: strings.NewReader(tt.in)}},
 		} {
 			t.Run(tt.name+"/"+cut.name, func(t *testing.T) {
 				c := NewChunks(bufio.NewReader(cut.r))
-				body, err := io.ReadAll(&c)
+				body, err := readAll(&c)
 				if string(body) != tt.body || !errors.Is(err, tt.err) {
 					t.Errorf("got %q, %v, want %q, %v", body, err, tt.body, tt.err)
 				}
@@ -55,6 +56,35 @@ func TestChunks(t *testing.T) {
 					t.Errorf("trailers %q, want %q", c.Trailers(), tt.trailers)
 				}
 			})
+		}
+	}
+}
+
+var errPause = errors.New("nothing yet")
+
+// pausing fails before each byte that it gives.
+type pausing struct {
+	r      io.Reader
+	passes bool
+}
+
+func (p *pausing) Read(b []byte) (int, error) {
+	if p.passes = !p.passes; p.passes {
+		return 0, errPause
+	}
+	return p.r.Read(b[:1])
+}
+
+// readAll reads to the end, or to an error that is no pause.
+func readAll(r io.Reader) (all []byte, err error) {
+	for b := make([]byte, 64); ; {
+		n, err := r.Read(b)
+		all = append(all, b[:n]...)
+		switch {
+		case err == io.EOF:
+			return all, nil
+		case err != nil && err != errPause:
+			return all, err
 		}
 	}
 }

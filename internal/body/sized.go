@@ -17,6 +17,9 @@ type Sized struct {
 // returned an error.
 func NewSized(br *bufio.Reader, length int64) Sized { return Sized{br: br, left: length} }
 
+// Continue has the body read from another reader from now on. The one before has nothing buffered.
+func (s *Sized) Continue(br *bufio.Reader) { s.br = br }
+
 // Left is how many bytes are still to be read.
 func (s *Sized) Left() int64 { return s.left }
 
