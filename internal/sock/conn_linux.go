@@ -187,7 +187,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, nil // the system would answer as at an end
 	}
 	for {
-		if passed, _ := c.in.expired(); passed {
+		if passed, _ := expired(c.in.deadline.Load()); passed {
 			return 0, os.ErrDeadlineExceeded
 		}
 		if c.watched.Load() && c.events.Load()&readable == 0 {
@@ -195,30 +195,39 @@ func (c *Conn) Read(p []byte) (int, error) {
 				return 0, err
 			}
 		}
-		if !c.acquire() {
-			return 0, net.ErrClosed
-		}
-		// Before the read, so that what comes behind it is not missed.
-		seen := c.events.And(^uint32(readable))
-		n, err := c.socket.Read(p)
-		c.release()
+		n, err := c.TryRead(p)
 		if err == ErrAgain {
 			if err := c.Watch(); err != nil {
 				return 0, err
 			}
 			continue
 		}
-		if err != nil || n == len(p) || seen&ended != 0 {
-			c.events.Or(readable)
-		}
 		return n, err
 	}
+}
+
+// TryRead reads what is there, whatever deadline there is, and gives ErrAgain where Read would wait.
+func (c *Conn) TryRead(p []byte) (int, error) {
+	if !c.acquire() {
+		return 0, net.ErrClosed
+	}
+	defer c.release()
+	// Before the read, so that what comes behind it is not missed.
+	seen := c.events.And(^uint32(readable))
+	n, err := c.socket.Read(p)
+	switch {
+	case err == ErrAgain && seen&shut != 0:
+		return 0, net.ErrClosed // nobody would say when there is more
+	case err != ErrAgain && (err != nil || n == len(p) || seen&ended != 0):
+		c.events.Or(readable)
+	}
+	return n, err
 }
 
 // Write waits until all of p has been taken.
 func (c *Conn) Write(p []byte) (written int, err error) {
 	for {
-		if passed, _ := c.out.expired(); passed {
+		if passed, _ := expired(c.out.deadline.Load()); passed {
 			return written, os.ErrDeadlineExceeded
 		}
 		if !c.acquire() {
@@ -240,6 +249,16 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 			return written, err
 		}
 	}
+}
+
+// TryWrite writes what there is room for, whatever deadline there is, and gives ErrAgain where Write would
+// wait for more.
+func (c *Conn) TryWrite(p []byte) (int, error) {
+	if !c.acquire() {
+		return 0, net.ErrClosed
+	}
+	defer c.release()
+	return c.socket.Write(p)
 }
 
 // CloseWrite ends what goes to the other side.

@@ -16,16 +16,39 @@ type gate struct {
 
 // waiter is what a waiting call holds. A signal that comes late meets the next who has it, who looks
 // and waits on.
+//
+// Its timer is left running when a wait is over: the next deadline is later in most cases, and the call
+// that waits for it then finds at the timer's signal how long there is still to wait.
 type waiter struct {
 	ready chan struct{}
 	timer *time.Timer
+	due   atomic.Int64 // when the timer signals, on the clock of this file; 0 if it does not run
 }
 
 var waiters = sync.Pool{New: func() any {
-	w := &waiter{ready: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+	w := &waiter{ready: make(chan struct{}, 1)}
+	w.timer = time.AfterFunc(time.Hour, func() {
+		w.due.Store(0)
+		w.signal()
+	})
 	w.timer.Stop()
 	return w
 }}
+
+func (w *waiter) signal() {
+	select {
+	case w.ready <- struct{}{}:
+	default:
+	}
+}
+
+// by has the waiter signalled at a deadline, or before.
+func (w *waiter) by(deadline int64, left time.Duration) {
+	if due := w.due.Load(); due == 0 || due > deadline {
+		w.due.Store(deadline) // first: the timer may be quick
+		w.timer.Reset(left)
+	}
+}
 
 var epoch = time.Now()
 
@@ -34,17 +57,13 @@ func clock(t time.Time) int64 { return max(1, int64(t.Sub(epoch))) }
 
 func (g *gate) wake() {
 	if w := g.waiter.Load(); w != nil {
-		select {
-		case w.ready <- struct{}{}:
-		default:
-		}
+		w.signal()
 	}
 }
 
-// expired reports whether the deadline has passed, and how long there is until it otherwise; a
-// negative time stands for none.
-func (g *gate) expired() (bool, time.Duration) {
-	deadline := g.deadline.Load()
+// expired reports whether a deadline has passed, and how long there is until it otherwise; a negative time
+// stands for none.
+func expired(deadline int64) (bool, time.Duration) {
 	if deadline == 0 {
 		return false, -1
 	}
@@ -65,19 +84,14 @@ func (c *Conn) await(g *gate, bits uint32) error {
 		case seen&bits != 0:
 			return nil
 		}
-		passed, left := g.expired()
+		deadline := g.deadline.Load()
+		passed, left := expired(deadline)
 		if passed {
 			return os.ErrDeadlineExceeded
 		}
-		if left < 0 {
-			<-w.ready
-			continue
+		if left >= 0 {
+			w.by(deadline, left)
 		}
-		w.timer.Reset(left)
-		select {
-		case <-w.ready:
-		case <-w.timer.C:
-		}
-		w.timer.Stop()
+		<-w.ready
 	}
 }

@@ -10,9 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrAgain is a socket's answer when it has nothing to read, or no room for what is to be written.
-var ErrAgain = errors.New("resource temporarily unavailable")
-
 // Socket is a connected stream socket out of Go's hands: a non-blocking descriptor that one owner
 // reads, writes and closes. Its zero value is closed.
 //

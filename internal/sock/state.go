@@ -3,7 +3,14 @@
 // through: what is asked is asked of the connection below it.
 package sock
 
-import "net"
+import (
+	"errors"
+	"net"
+)
+
+// ErrAgain is the answer of what does not wait, when there is nothing to read or no room for what is to be
+// written.
+var ErrAgain = errors.New("resource temporarily unavailable")
 
 // Idle reports whether a pooled connection can carry another request: open, and with nothing to
 // read. A server that closed it, or that sent an answer nobody asked for, makes it unusable
