@@ -56,9 +56,14 @@ type Conn interface {
 	// Gone reports whether the client has closed or reset the connection, where the system can tell.
 	Gone() bool
 
-	// CanWait reports whether OnReadable would work: the connection lives in a loop, and what has been
-	// read from it has been read here, too.
+	// CanWait reports whether OnReadable and TryWrite would work: the connection lives in a loop, and what
+	// has been read from it has been read here, too.
 	CanWait() bool
+
+	// TryWrite writes what there is room for without waiting. sock.ErrAgain says that there is something
+	// left: p[n:], which is the caller's to write, and perhaps a part of what stands before it, which goes
+	// with the next Write, be it of nothing.
+	TryWrite(p []byte) (n int, err error)
 
 	// OnReadable has f called once when there is something to read, as sock.Conn's does, and reports
 	// false when it cannot. Nobody may read until then.
@@ -135,6 +140,16 @@ func (c *conn) CanWait() bool {
 }
 
 func (c *conn) OnReadable(f func()) bool { return sock.OnReadable(c.halfCloser, f) }
+
+func (c *conn) TryWrite(p []byte) (int, error) { return tryWrite(c.halfCloser, p) }
+
+// tryWrite is TryWrite of a *TLSConn or a *sock.Conn. On another connection nothing goes without waiting.
+func tryWrite(conn net.Conn, p []byte) (int, error) {
+	if c, ok := conn.(interface{ TryWrite(p []byte) (int, error) }); ok {
+		return c.TryWrite(p)
+	}
+	return 0, sock.ErrAgain
+}
 
 func (c *conn) Read(p []byte) (int, error) {
 	if c.detached.Load() {

@@ -36,6 +36,7 @@ type TLSConn struct {
 
 	writing  sync.Mutex // held by Write; guards what follows
 	writeErr error      // once a write has failed, the other side has a part of a record
+	unsent   []byte     // what TryWrite has sealed and not sent; it goes before anything else
 }
 
 // errShutdown is Write's answer behind CloseWrite.
@@ -109,7 +110,7 @@ func (c *TLSConn) sendAlertLocked() {
 	alert := c.session.AppendDue(ciphers, nil)
 	cipherPool.Put(ciphers)
 	c.mu.Unlock()
-	if c.writeErr == nil {
+	if c.writeErr == nil && len(c.unsent) == 0 {
 		sock.TryWrite(c.tcp, alert)
 	}
 }
@@ -119,25 +120,59 @@ func (c *TLSConn) Write(p []byte) (n int, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	defer c.sendAlertLocked()
+	return c.writeLocked(p, c.tcp.Write)
+}
+
+// TryWrite writes as Conn has it: data that has been sealed counts as written. Nobody else may write
+// meanwhile.
+func (c *TLSConn) TryWrite(p []byte) (n int, err error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if len(c.unsent) > 0 {
+		return 0, sock.ErrAgain
+	}
+	n, err = c.writeLocked(p, func(records []byte) (int, error) {
+		sent, err := tryWrite(c.tcp, records)
+		if err == sock.ErrAgain {
+			c.unsent = bytes.Clone(records[sent:])
+			err = nil
+		}
+		return sent, err
+	})
+	if err == nil && len(c.unsent) > 0 {
+		err = sock.ErrAgain
+	}
+	return n, err
+}
+
+// writeLocked seals data and has write write it, with writing held. It ends early when some is left
+// unsent.
+func (c *TLSConn) writeLocked(p []byte, write func(records []byte) (int, error)) (n int, err error) {
 	buf := writeBuffers.Get().(*[]byte)
 	defer writeBuffers.Put(buf)
 	for {
 		part := p[n:min(len(p), n+writeSize)]
-		if err := c.send(func(ciphers *record.Ciphers) []byte {
+		if err := c.send(write, func(ciphers *record.Ciphers) []byte {
 			return c.session.Seal(ciphers, (*buf)[:0], part)
 		}); err != nil {
 			return n, err
 		}
-		if n += len(part); n == len(p) {
+		if n += len(part); n == len(p) || len(c.unsent) > 0 {
 			return n, nil
 		}
 	}
 }
 
-// send writes what seal makes, with writing held.
-func (c *TLSConn) send(seal func(*record.Ciphers) []byte) error {
+// send writes what is unsent, and then what seal makes, with writing held.
+func (c *TLSConn) send(write func(records []byte) (int, error), seal func(*record.Ciphers) []byte) error {
 	if c.writeErr != nil {
 		return c.writeErr
+	}
+	if unsent := c.unsent; len(unsent) > 0 {
+		c.unsent = nil
+		if _, c.writeErr = write(unsent); c.writeErr != nil {
+			return c.writeErr
+		}
 	}
 	c.mu.Lock()
 	err := c.writableLocked()
@@ -151,7 +186,7 @@ func (c *TLSConn) send(seal func(*record.Ciphers) []byte) error {
 	if err != nil || len(records) == 0 {
 		return err
 	}
-	_, c.writeErr = c.tcp.Write(records)
+	_, c.writeErr = write(records)
 	return c.writeErr
 }
 
@@ -175,7 +210,7 @@ func (c *TLSConn) CloseWrite() error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	_ = c.tcp.SetWriteDeadline(time.Now().Add(closeTimeout))
-	err := c.send(func(ciphers *record.Ciphers) []byte { return c.session.AppendCloseNotify(ciphers, nil) })
+	err := c.send(c.tcp.Write, func(ciphers *record.Ciphers) []byte { return c.session.AppendCloseNotify(ciphers, nil) })
 	_ = c.tcp.SetWriteDeadline(time.Time{})
 	if errors.Is(err, errShutdown) {
 		return nil
@@ -207,7 +242,7 @@ func (c *TLSConn) sendCloseNotifyLocked() {
 	bye := c.session.AppendCloseNotify(ciphers, nil)
 	cipherPool.Put(ciphers)
 	c.mu.Unlock()
-	if len(bye) > 0 && c.writeErr == nil {
+	if len(bye) > 0 && c.writeErr == nil && len(c.unsent) == 0 {
 		sock.TryWrite(c.tcp, bye)
 	}
 }

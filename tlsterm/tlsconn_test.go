@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wsproxy/internal/record"
+	"wsproxy/internal/sock"
 )
 
 // ourPair is a connection with the record layer on both sides.
@@ -39,7 +40,7 @@ func ourPair(t testing.TB) (server, client *TLSConn) {
 func (c *TLSConn) updateKey(request bool) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	return c.send(func(ciphers *record.Ciphers) []byte { return c.session.AppendKeyUpdate(ciphers, nil, request) })
+	return c.send(c.tcp.Write, func(ciphers *record.Ciphers) []byte { return c.session.AppendKeyUpdate(ciphers, nil, request) })
 }
 
 // updating changes its key before each write.
@@ -185,6 +186,47 @@ func TestCloseSendsCloseNotify(t *testing.T) {
 	}
 	if ours.session != (record.Session{}) {
 		t.Error("keys are left of a closed connection")
+	}
+}
+
+// What TryWrite has sealed and not sent goes before anything else, and where it cannot nothing does: the
+// other side has a part of a record.
+func TestTryWriteKeepsTheOrder(t *testing.T) {
+	ours, client := ourPair(t) // over connections on which nothing goes without waiting
+	for _, p := range []string{"one ", "two "} {
+		if n, err := ours.TryWrite([]byte(p)); n != len(p) || err != sock.ErrAgain {
+			t.Errorf("TryWrite = %d, %v, want all sealed and ErrAgain", n, err)
+		}
+		if n, err := ours.TryWrite([]byte("no")); n != 0 || err != sock.ErrAgain {
+			t.Errorf("another TryWrite = %d, %v, want nothing and ErrAgain", n, err)
+		}
+		if n, err := ours.Write(nil); n != 0 || err != nil {
+			t.Errorf("Write of nothing = %d, %v", n, err)
+		}
+	}
+	if _, err := ours.TryWrite([]byte("three ")); err != sock.ErrAgain {
+		t.Errorf("TryWrite: %v", err)
+	}
+	if err := ours.updateKey(true); err != nil {
+		t.Error(err)
+	}
+	if _, err := ours.TryWrite([]byte("four ")); err != sock.ErrAgain {
+		t.Errorf("TryWrite: %v", err)
+	}
+	if err := ours.CloseWrite(); err != nil {
+		t.Errorf("CloseWrite: %v", err)
+	}
+	if b, err := io.ReadAll(client); string(b) != "one two three four " || err != nil {
+		t.Errorf("the client reads %q, %v", b, err)
+	}
+
+	ours, client = ourPair(t)
+	if _, err := ours.TryWrite([]byte("lost")); err != sock.ErrAgain {
+		t.Errorf("TryWrite: %v", err)
+	}
+	ours.Close()
+	if b, err := io.ReadAll(client); len(b) > 0 || err != record.ErrTruncated {
+		t.Errorf("the client reads %q, %v, want %v", b, err, record.ErrTruncated)
 	}
 }
 
