@@ -152,7 +152,7 @@ func start(file string, cfg *routing.Config, out outside) (_ *proxy, err error) 
 		return nil, err
 	}
 	p.dialer = dial.New(dial.Config{Resolver: p.resolver, TLS: secured})
-	p.forward = forward.New(forward.Config{HeaderSize: int(cfg.Limits.HeaderSize), Dial: p.dialer.Dial})
+	p.forward = forward.New(forward.Config{HeaderSize: int(cfg.Limits.HeaderSize), Dial: p.dialer.Dial, Log: p.log})
 	p.budget = tlsterm.NewBudget(cfg.Limits.TLSHandshakes)
 	now := &inForce{cfg, table, secured, listenerNames(cfg)}
 	p.current.Store(now)

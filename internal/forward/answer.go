@@ -48,14 +48,14 @@ func (x *exchange) bring() (keep bool, err error) {
 
 	old := x.answer.HTTP10
 	unending := x.body == untilClose || x.body == chunked
-	closes := x.answer.Close || x.client.Closing() || x.upload != nil && !x.upload.whole.Load() || old && unending
+	x.closes = x.answer.Close || x.client.Closing() || x.upload != nil && !x.upload.whole.Load() || old && unending
 	out := buffers.Get().(*buffer)
 	defer func() { buffers.Put(out) }()
 	b := (&head.AnswerHead{
 		Response: &r, Edit: x.answer.Edit,
 		Chunked:    unending && !old,
 		DropLength: r.Status == fasthttp.StatusNoContent,
-		Close:      closes, KeepAlive: old && !closes,
+		Close:      x.closes, KeepAlive: old && !x.closes,
 	}).Append(out[:0])
 	// The head has been peeked whole; its fields are valid up to here.
 	_, _ = x.br.Discard(r.Size)
@@ -72,7 +72,7 @@ func (x *exchange) bring() (keep bool, err error) {
 	if err := x.relay(b); err != nil {
 		return false, nil
 	}
-	return !closes, nil
+	return !x.closes, nil
 }
 
 // readHead waits for the head of the final answer and passes on the interim ones before it (RFC 9110
@@ -182,25 +182,28 @@ func (x *exchange) ready() bool {
 	return x.br.Buffered() > 0
 }
 
-// relay writes the head of the answer, with what has come of the body, and then the rest as it comes.
+// relay writes the head of the answer, with what has come of the body, and then the rest as it comes. It
+// ends with errRests when the answer pauses and goes on by itself.
 func (x *exchange) relay(first []byte) error {
 	wait := x.complete || !x.ready()
-	if wait {
+	if wait && len(first) > 0 {
 		if _, err := x.client.Write(first); err != nil {
 			return err
 		}
 		first = nil
 	}
 	for full := false; !x.complete; {
-		if wait {
-			x.bound(x.answer.ReadTimeout)
-		}
 		if wait && !full {
 			// A stream that is silent holds no buffer but br.
-			if _, err := x.br.Peek(1); err != nil && (err != io.EOF || x.body != untilClose) {
+			if err := x.pause(); err != nil && (err != io.EOF || x.body != untilClose) {
+				if err == errRests {
+					return err
+				}
 				// The next read need not say it again: behind a reset there is an end.
 				return x.broken(err)
 			}
+		} else if wait {
+			x.bound(x.answer.ReadTimeout)
 		}
 		n, readErr, writeErr := x.relayPiece(first)
 		first, wait = nil, true
@@ -242,7 +245,7 @@ func (x *exchange) relayPiece(first []byte) (n int, readErr, writeErr error) {
 		piece = append(first, piece...)
 	}
 	if len(piece) > 0 {
-		_, writeErr = x.client.Write(piece)
+		writeErr = x.write(piece)
 	}
 	return n, readErr, writeErr
 }

@@ -20,6 +20,8 @@ import (
 // exchange is one request and its answer.
 //
 //	asking → answering → over    ask, bring and end, called in turn by one goroutine
+//	             ↓↑
+//	           resting           without one
 type exchange struct {
 	// Fixed at creation.
 	transport *Transport
@@ -31,7 +33,7 @@ type exchange struct {
 	once      bool   // conn is never pooled
 	release   func() // takes br back; nil means the transport does
 
-	// Owned by the goroutine that serves the client.
+	// Owned by the goroutine that serves the client, or whoever has taken the exchange out of its rest.
 	conn     *conn
 	br       *bufio.Reader // reads conn
 	upload   *upload       // nil unless a body is sent by a goroutine of its own
@@ -40,11 +42,14 @@ type exchange struct {
 	chunks   body.Chunks   // the answer's body, by its framing
 	sized    body.Sized
 	complete bool // it has been read to its end, and written
+	closes   bool // the client's connection ends with the answer
+	rest
 
 	mu      sync.Mutex // guards the fields below, and who sets deadlines for reading from conn
 	bounded bool       // there is a deadline
 	asked   bool       // the backend has got all it is going to get of the request
 	here    bool       // the answer's head has come
+	over    bool       // conn is not the exchange's any more
 	cause   error      // why the client gets no answer
 }
 
@@ -53,13 +58,17 @@ var errLeft = errors.New("client has left")
 // ClientLeft gives the exchange up, as inbound asks for it.
 func (x *exchange) ClientLeft() { x.giveUp(errLeft) }
 
-// giveUp wakes whoever reads the answer. It may be called by any goroutine until Unattend and the end of
-// the upload.
+// giveUp wakes whoever reads the answer. It may be called by any goroutine at any time.
 func (x *exchange) giveUp(cause error) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	if x.over {
+		x.mu.Unlock()
+		return
+	}
 	x.cause = cause
 	_ = x.conn.SetReadDeadline(past)
+	x.mu.Unlock()
+	x.wake(nil)
 }
 
 // bound bounds the next wait for the backend; a timeout that is not positive does not.
@@ -171,10 +180,8 @@ func (x *exchange) send(b []byte, streams bool) (written bool, err error) {
 	if err != nil {
 		return n > 0, err
 	}
-	if x.br == nil {
-		x.br = x.transport.readers.Get().(*bufio.Reader)
-	}
-	x.br.Reset(x.conn)
+	x.dropReader()
+	x.br = x.transport.reader(x.conn)
 	if streams {
 		x.upload = startUpload(x)
 		return true, nil
@@ -206,23 +213,33 @@ func (x *exchange) failed(op string, err error) error {
 // end lets the connection and the reader go, when the upload has ended.
 func (x *exchange) end() {
 	if x.conn != nil {
-		keep := x.keep && x.complete && !x.once && x.br.Buffered() == 0
+		keep := x.keep && x.complete && !x.once && (x.br == nil || x.br.Buffered() == 0)
 		if x.upload != nil {
 			keep = x.upload.end() && keep
 		}
 		x.client.Unattend()
+		x.mu.Lock()
+		x.over = true
+		x.mu.Unlock()
 		if keep && x.conn.SetDeadline(time.Time{}) == nil {
 			x.transport.put(x.conn, &x.pool)
 		} else {
 			x.conn.Close()
 		}
 	}
-	switch {
-	case x.release != nil:
+	if x.release != nil {
 		x.release()
-	case x.br != nil:
+		return
+	}
+	x.dropReader()
+}
+
+// dropReader gives the reader back, with what is in it.
+func (x *exchange) dropReader() {
+	if x.br != nil {
 		x.br.Reset(nil)
 		x.transport.readers.Put(x.br)
+		x.br = nil
 	}
 }
 

@@ -58,7 +58,8 @@ type Answer struct {
 	// waits for ever.
 	ResponseTimeout time.Duration
 
-	// ReadTimeout bounds each pause of the backend within its answer. Zero and less wait for ever.
+	// ReadTimeout bounds each pause of the backend within its answer, of one that rests by a second more at
+	// most. Zero and less wait for ever.
 	ReadTimeout time.Duration
 
 	// Edit changes the fields of the head. Nil leaves them as they are.
@@ -80,12 +81,19 @@ type Answer struct {
 // otherwise the caller closes it, lingering. With an error, which wraps one of the sentinels and its cause,
 // there has been no answer yet but interim ones.
 //
+// An answer that pauses may rest: Forward returns then with keep being false, and has called the client's
+// Rest. The answer goes on when its connection is closed.
+//
 // An answer may come while the client still sends. Such a connection is announced and closed behind its
 // answer, unless the body had been read by then.
 func (t *Transport) Forward(client *inbound.Conn, to *To) (keep bool, err error) {
 	x := &exchange{transport: t, client: client, answer: &to.Answer, method: to.Head.Method, addr: to.Backend.Addr, pool: to.Pool}
 	x.once = len(to.Preface) > 0
-	defer x.end()
+	defer func() {
+		if !x.rests {
+			x.end()
+		}
+	}()
 	if err := x.ask(to); err != nil {
 		return false, err
 	}

@@ -53,6 +53,10 @@ func (s *stage) play(c *rawConn) {
 		if m.start == "" && err == io.EOF {
 			return
 		}
+		if m.start == "" {
+			s.fault("the backend gets %v", err)
+			return
+		}
 		id := "/" + strings.FieldsFunc(m.start, func(c rune) bool { return strings.ContainsRune(" /?", c) })[1]
 		found, ok := s.scripts.Load(id)
 		if err != nil || !ok {

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -63,6 +64,7 @@ type proxyOptions struct {
 	config  Config
 	to      To // Backend, timeouts and Pool, which is large if it is zero
 	inbound func(*inbound.Config)
+	rests   time.Duration                                                       // restAfter, which is very short if it is zero
 	handler func(*Transport, *inbound.Conn, *fasthttp.RequestCtx) (bool, error) // instead of Forward
 }
 
@@ -94,6 +96,7 @@ func startProxy(t testing.TB, o proxyOptions) *proxy {
 		t.Fatal(err)
 	}
 	p := &proxy{addr: ln.Addr().String(), way: o.way, errs: make(chan error, 1000), transport: New(o.config)}
+	p.transport.restAfter = cmp.Or(o.rests, time.Microsecond)
 	p.direct(o.to)
 	if o.handler == nil {
 		o.handler = p.forward

@@ -3,6 +3,7 @@ package forward
 import (
 	"bufio"
 	"errors"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -21,14 +22,18 @@ type Config struct {
 	// Dial opens connections to backends; its errors wrap one of routing's. Nil means that of a zero
 	// dial.Dialer. A connection that sock.Idle cannot look into is reused without having been checked.
 	Dial func(*routing.Backend, dial.Request) (net.Conn, error)
+
+	// Log is told of a panic that no handler hears of. Nil means slog's default.
+	Log *slog.Logger
 }
 
 // Transport carries requests to backends and keeps their connections for the next ones. It may be
 // used by many goroutines.
 type Transport struct {
 	// Fixed at creation.
-	config  Config
-	readers sync.Pool // *bufio.Reader of HeaderSize
+	config    Config
+	restAfter time.Duration // negative: never
+	readers   sync.Pool     // *bufio.Reader of HeaderSize
 
 	mu sync.Mutex // guards the fields below
 
@@ -42,6 +47,8 @@ type Transport struct {
 	armed  bool           // sweep is running or about to
 	closed bool           // nothing waits any more
 	sweeps sync.WaitGroup // the calls of expire that are armed or running
+
+	resting resting
 }
 
 // conn is a connection to a backend.
@@ -50,6 +57,20 @@ type conn struct {
 	backend *routing.Backend
 	reused  bool      // it has carried a request before this one
 	until   time.Time // when it is given up
+
+	// Owned by the goroutine that reads, or whoever has taken the exchange out of its rest.
+	tries bool // Read does not wait
+	more  bool // the last one has filled what it was given: there may be more
+}
+
+// Read waits unless it only tries, and then fails with sock.ErrAgain.
+func (c *conn) Read(p []byte) (n int, err error) {
+	if !c.tries {
+		return c.Conn.Read(p)
+	}
+	n, err = c.Conn.(rester).TryRead(p)
+	c.more = n == len(p)
+	return n, err
 }
 
 // New makes a Transport. Close ends it.
@@ -60,14 +81,18 @@ func New(config Config) *Transport {
 	if config.Dial == nil {
 		config.Dial = new(dial.Dialer).Dial
 	}
-	t := &Transport{config: config, idle: make(map[*routing.Backend][]*conn)}
+	if config.Log == nil {
+		config.Log = slog.Default()
+	}
+	t := &Transport{config: config, restAfter: restAfter, idle: make(map[*routing.Backend][]*conn)}
 	t.readers.New = func() any { return bufio.NewReaderSize(nil, config.HeaderSize) }
 	return t
 }
 
-// Close closes the idle connections and waits for the goroutine that would have done so later.
-// Requests that are under way go on; their connections are closed behind them.
+// Close closes the idle connections and waits for the goroutine that would have done so later. It cuts off
+// answers that rest. Other requests that are under way go on; their connections are closed behind them.
 func (t *Transport) Close() {
+	t.resting.close()
 	t.mu.Lock()
 	t.closed = true
 	var idle []*conn
@@ -84,6 +109,13 @@ func (t *Transport) Close() {
 		c.Close()
 	}
 	t.sweeps.Wait()
+}
+
+// reader makes a reader of a connection, or takes one that nobody uses.
+func (t *Transport) reader(c *conn) *bufio.Reader {
+	br := t.readers.Get().(*bufio.Reader)
+	br.Reset(c)
+	return br
 }
 
 // take hands out the connection to b that has waited the shortest and can carry a request, or

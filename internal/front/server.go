@@ -146,7 +146,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopping.Store(true)
 	s.end(errStopping)
 	s.port.Stop()
-	return s.http.ShutdownWithContext(ctx)
+	if err := s.http.ShutdownWithContext(ctx); err != nil {
+		return err
+	}
+	return s.cfg.Forward.Wait(ctx)
 }
 
 // Waiting is how many connections wait for a request without a goroutine.

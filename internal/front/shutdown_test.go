@@ -203,6 +203,47 @@ func TestShutdownGivesUpWithItsContext(t *testing.T) {
 	}
 }
 
+// An answer that goes on without a goroutine is a request all the same.
+func TestShutdownWaitsForAnAnswerThatRests(t *testing.T) {
+	backend := fronttest.Listen(t)
+	p := fronttest.Start(t, fronttest.Config{Backend: backend.Addr})
+	if p.Engine.Home() == nil {
+		t.Skip("connections live in no loop here")
+	}
+	for _, c := range []*fronttest.Conn{fronttest.Dial(t, p.Addr), fronttest.DialTLS(t, p.TLSAddr)} {
+		c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	}
+	first, second := backend.Accept(), backend.Accept()
+	for _, b := range []*fronttest.Conn{first, second} {
+		b.Head()
+		b.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+	}
+	awaitResting := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(fronttest.Hung); p.Forward.Resting() != n; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d answers rest, want %d", p.Forward.Resting(), n)
+			}
+		}
+	}
+	awaitResting(2)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := shutdown(p, ctx)
+	awaitRefusal(t, p.Addr)
+	first.Send("5\r\nhello\r\n0\r\n\r\n")
+	awaitResting(1)
+	select {
+	case err := <-ended:
+		t.Errorf("Shutdown = %v before the last answer has ended", err)
+	default:
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown = %v, want %v", err, context.Canceled)
+	}
+	second.Send("0\r\n\r\n")
+}
+
 // Whatever connections end with, nothing of them stays.
 func TestNothingStaysBehind(t *testing.T) {
 	churn := func(t *testing.T) {

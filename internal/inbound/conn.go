@@ -23,6 +23,7 @@ var ErrSlow = errors.New("request too slow")
 //
 //	waiting → head → handled → waiting    handled: the handler runs, reads the body and answers
 //	                         → detached   it is a link's
+//	                         → resting    the answer goes on without a goroutine, until Resume
 //	        → parked → waiting            without a goroutine, after a while
 //
 // fasthttp calls Read, Write and Close; the handler that it has called has all the rest. Where nothing
@@ -49,8 +50,9 @@ type Conn struct {
 	answered  bool // some of an answer has been written
 	muted     bool // fasthttp's answer goes nowhere
 
-	parks       atomic.Bool // the next Close parks
-	interrupted atomic.Bool // the body is read no more
+	parks       atomic.Bool            // the next Close parks
+	rests       atomic.Pointer[func()] // the next Close calls it instead
+	interrupted atomic.Bool            // the body is read no more
 
 	wait      place // owned by Port.waiting
 	attends   place // owned by Port.attended
@@ -311,8 +313,17 @@ func (c *Conn) release() {
 	}
 }
 
-// Close closes the connection, unless Read has ended because it is to be parked.
+// Close closes the connection, unless Read has ended because it is to be parked, or the handler has called
+// Rest.
 func (c *Conn) Close() error {
+	if f := c.rests.Swap(nil); f != nil {
+		c.muted = false // fasthttp has written what it had to
+		if c.br != nil && c.br.Buffered() == 0 {
+			c.release()
+		}
+		(*f)()
+		return nil
+	}
 	if c.parks.Swap(false) && c.port.park(c) {
 		return nil
 	}
