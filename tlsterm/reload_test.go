@@ -233,7 +233,7 @@ func TestWatchFollowsFiles(t *testing.T) {
 			pair, change := tt.prepare(t, t.TempDir(), first)
 			log, logger := newLines()
 			ln := served(t, Config{Certs: mustLoad(t, pair), Log: logger})
-			w := watch(logger, time.Millisecond, []*Listener{ln})
+			w := newWatcher(logger, time.Millisecond, []*Listener{ln})
 			defer w.Close()
 			if got := shown(t, ln, "a.test"); got != name {
 				t.Fatalf("certificate = %q, want %q", got, name)
@@ -278,7 +278,7 @@ func TestWatchEnds(t *testing.T) {
 	pair := keyPair(t, ecdsaKey(t), "a", "a.test")
 	log, logger := newLines()
 	ln := served(t, Config{Certs: mustLoad(t, pair), Log: logger})
-	w := watch(logger, time.Millisecond, []*Listener{ln, served(t, Config{Log: logger})})
+	w := newWatcher(logger, time.Millisecond, []*Listener{ln, served(t, Config{Log: logger})})
 	if err := os.WriteFile(filepath.Join(filepath.Dir(pair.Cert), "other"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func TestTicketKeysRotate(t *testing.T) {
 	writeTickets(t, file, keys[:1])
 	log, logger := newLines()
 	ln := served(t, Config{Certs: certs, TicketKeys: file, Log: logger})
-	w := watch(logger, time.Millisecond, []*Listener{ln})
+	w := newWatcher(logger, time.Millisecond, []*Listener{ln})
 	defer w.Close()
 	cache := func() *tls.Config {
 		return &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(1)}

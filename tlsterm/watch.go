@@ -2,13 +2,13 @@ package tlsterm
 
 import (
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"wsproxy/internal/watch"
 )
 
 const (
@@ -36,10 +36,10 @@ type Watcher struct {
 
 // Watch starts a Watcher. Close ends it.
 func Watch(log *slog.Logger, listeners ...*Listener) *Watcher {
-	return watch(log, settle, listeners)
+	return newWatcher(log, settle, listeners)
 }
 
-func watch(log *slog.Logger, settle time.Duration, listeners []*Listener) *Watcher {
+func newWatcher(log *slog.Logger, settle time.Duration, listeners []*Listener) *Watcher {
 	w := &Watcher{log: log, listeners: listeners, settle: settle, stop: make(chan struct{}), done: make(chan struct{})}
 	if slices.ContainsFunc(listeners, func(l *Listener) bool { return len(l.sources()) > 0 }) {
 		var err error
@@ -130,7 +130,7 @@ func (w *Watcher) follow() {
 	folders := make(map[string]bool)
 	for _, l := range w.listeners {
 		for _, name := range l.sources() {
-			for _, path := range hops(name) {
+			for _, path := range watch.Hops(name) {
 				w.paths[path] = true
 				folders[filepath.Dir(path)] = true
 			}
@@ -146,41 +146,4 @@ func (w *Watcher) follow() {
 			w.log.Debug("watch folder", "folder", folder, "err", err)
 		}
 	}
-}
-
-// hops are the paths that lead to a file: its name, and every link on the way, each in a folder
-// without links.
-func hops(name string) []string {
-	name, err := filepath.Abs(name)
-	if err != nil {
-		return nil
-	}
-	const most = 40 // what Linux follows
-	var paths []string
-	for range most {
-		link := ""
-		// The first part of the name that is a link.
-		for i := 1; i <= len(name); i++ {
-			if i < len(name) && !os.IsPathSeparator(name[i]) {
-				continue
-			}
-			if info, err := os.Lstat(name[:i]); err == nil && info.Mode()&os.ModeSymlink != 0 {
-				link = name[:i]
-				break
-			}
-		}
-		if link == "" {
-			return append(paths, name)
-		}
-		paths = append(paths, link)
-		target, err := os.Readlink(link)
-		if err != nil {
-			return paths
-		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(link), target)
-		}
-		name = filepath.Join(target, strings.TrimPrefix(name, link))
-	}
-	return paths
 }

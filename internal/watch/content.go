@@ -123,16 +123,17 @@ func find(files []string) places {
 
 // add adds what leads to a file, and returns its path without links.
 func (p places) add(name string) (path string) {
-	for _, path = range hops(name) {
+	for _, path = range Hops(name) {
 		p.names[path] = true
 		p.folders[filepath.Dir(path)] = true
 	}
 	return path
 }
 
-// hops are the paths that lead to a file: every link on the way, each in a folder without links, and
-// what is at the end of them.
-func hops(name string) []string {
+// Hops are the paths that lead to a file: every link on the way, each in a folder without links, and what
+// is at the end of them. Whoever watches the folders of all these hears of it when another file is in its
+// place. None stands for a working directory that is gone.
+func Hops(name string) []string {
 	name, err := filepath.Abs(name)
 	if err != nil {
 		return nil
