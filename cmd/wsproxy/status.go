@@ -25,7 +25,7 @@ func statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show what the running proxy counts",
 		Long: `status prints what the running proxy has and has counted since its start: WebSockets, idle connections,
-reloads and what became of them, and the requests it has refused, by reason.
+answers that pause, reloads and what became of them, and the requests it has refused, by reason.
 
 Exit status: 0, or 2 when no wsproxy could be asked.`,
 		Args: cobra.NoArgs,
@@ -58,6 +58,9 @@ type status struct {
 
 	// Waiting are connections of plain HTTP between two requests.
 	Waiting int `json:"waiting"`
+
+	// Resting are answers that have been silent for a while and go on: event streams, for the most part.
+	Resting int `json:"resting"`
 
 	Reloads reloads `json:"reloads"`
 
@@ -101,7 +104,7 @@ func (p *proxy) status() status {
 	engine, limits := p.engine.Stats(), p.front.Limits()
 	s := status{
 		Started: p.started, Links: engine.Open, LinksEver: engine.Opened, LinksMost: limits.MostLinks,
-		Handshakes: limits.Handshakes, Waiting: p.front.Waiting(), Reloads: p.reloads.get(), Refused: p.front.Refused(),
+		Handshakes: limits.Handshakes, Waiting: p.front.Waiting(), Resting: p.forward.Resting(), Reloads: p.reloads.get(), Refused: p.front.Refused(),
 	}
 	maps.DeleteFunc(s.Refused, func(_ string, n int64) bool { return n == 0 })
 	return s
@@ -136,7 +139,7 @@ func printStatus(data []byte, asJSON bool, now time.Time, w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "up for\t%s\n", cell(lasted(s.Started, now)))
 	fmt.Fprintf(table, "WebSockets\t%d open of %s, %d since the start, %d under way\n", s.Links, most, s.LinksEver, s.Handshakes)
-	fmt.Fprintf(table, "idle HTTP\t%d\n", s.Waiting)
+	fmt.Fprintf(table, "idle HTTP\t%d, and %d answers that pause\n", s.Waiting, s.Resting)
 	last := ""
 	if !s.Reloads.Last.IsZero() {
 		last = ", the last " + lasted(s.Reloads.Last, now) + " ago"

@@ -36,7 +36,7 @@ func TestStatusCounts(t *testing.T) {
 func TestStatusIsPrinted(t *testing.T) {
 	now := time.Now()
 	data, err := json.Marshal(status{
-		Started: now.Add(-90 * time.Minute), Links: 3, LinksEver: 5, LinksMost: 9000, Handshakes: 1, Waiting: 2,
+		Started: now.Add(-90 * time.Minute), Links: 3, LinksEver: 5, LinksMost: 9000, Handshakes: 1, Waiting: 2, Resting: 6,
 		Reloads: reloads{Done: 4, Failed: 1, Last: now.Add(-time.Minute), LastErr: "a.yaml:1:1: bad\x1b[2J"},
 		Refused: map[string]int64{"no_route": 7, "host": 1},
 	})
@@ -49,7 +49,7 @@ func TestStatusIsPrinted(t *testing.T) {
 	}
 	const want = `up for      1h30m
 WebSockets  3 open of 9000, 5 since the start, 1 under way
-idle HTTP   2
+idle HTTP   2, and 6 answers that pause
 reloads     4, and 1 with faults, the last 1m0s ago: a.yaml:1:1: bad`
 	if got := text.String(); !strings.HasPrefix(got, want) || strings.Contains(got, "\x1b") || !strings.Contains(got, "refused     1 host\nrefused     7 no route\n") {
 		t.Errorf("printed\n%s\nwant\n%s", got, want)
