@@ -174,16 +174,25 @@ func (l *loadLoop) leaveAll() {
 
 // events measures answers that go on for ever: the backend writes an event on each now and then.
 func (l *loadLoop) events(m *measure) error {
-	links := l.add(l.opt.Connections)
 	l.onOpen = func(k *link) { l.owe(k, 1) }
-	if err := l.openAll(links); err != nil {
+	if l.opt.WarmLinks > 0 {
+		warm := l.add(l.opt.WarmLinks)
+		if err := l.openAll(warm); err != nil {
+			return err
+		}
+		l.eventsUntil(warm, l.now())
+	}
+	warm := l.open
+	m.memoryBefore()
+	if err := l.openAll(l.add(l.opt.Connections)); err != nil {
 		return err
 	}
 	l.wait(l.opt.WarmUp)
 	m.begin()
 	l.wait(l.opt.Duration)
 	m.end()
-	l.eventsUntil(links, l.now())
+	m.memoryAfter(l.open - warm)
+	l.eventsUntil(l.links, l.now())
 	l.closeAll()
 	return nil
 }

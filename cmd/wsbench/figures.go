@@ -19,15 +19,14 @@ type figure struct {
 
 const fromWrite = "from the backend's write of an event to the client's read of its first byte; the backend's write and the client's queue are in it"
 
-const noKernelMemory = "what the kernel holds for a link (socket buffers, TCP state) is not in it"
+const ofMemory = "private memory (Private_Clean + Private_Dirty of smaps_rollup, whole process tree) after the links, minus before them, by their " +
+	"number. “Before” follows some hundred links that were used and stay open, so what a " +
+	"proxy sets up once is not counted; what the kernel holds for a link (socket buffers, TCP state) is not in it"
 
 // figures of each workload, the one to compare first.
 var figures = map[string][]figure{
 	workIdle: {
-		{"memory per link", "bytes", func(r *Result) float64 { return r.Proxy.BytesPerLink }, "%.0f", 1,
-			"private memory (Private_Clean + Private_Dirty of smaps_rollup, whole process tree) after the links, minus before them, by their " +
-				"number. “Before” follows some hundred links that were used and stay open, so what a " +
-				"proxy sets up once is not counted; " + noKernelMemory},
+		{"memory per link", "bytes", func(r *Result) float64 { return r.Proxy.BytesPerLink }, "%.0f", 1, ofMemory},
 		{"CPU while idle", "ms/s", func(r *Result) float64 { return 1e3 * ratio(r.Proxy.CPUSeconds, r.Seconds) }, "%.2f", 0.5,
 			"CPU of all idle links together; interrupts and kernel threads are not in it"},
 	},
@@ -81,6 +80,7 @@ var figures = map[string][]figure{
 		{"p50 latency", "ms", func(r *Result) float64 { return r.Latency.orNone().P50 / 1e3 }, "%.2f", 0.001, fromWrite},
 		{"p99 latency", "ms", func(r *Result) float64 { return r.Latency.orNone().P99 / 1e3 }, "%.2f", 0.001, fromWrite},
 		{"max latency", "ms", func(r *Result) float64 { return r.Latency.orNone().Max / 1e3 }, "%.2f", 0.001, fromWrite},
+		{"memory per stream", "bytes", func(r *Result) float64 { return r.Proxy.BytesPerLink }, "%.0f", 1, ofMemory},
 	},
 }
 

@@ -139,7 +139,8 @@ func TestEveryHTTPWorkloadAgainstPlainServers(t *testing.T) {
 					t.Errorf("%d requests, %d bytes, want 128 each", res.Messages, res.Bytes)
 				}
 				for _, f := range figures[opt.Workload] {
-					if v := f.value(res); !(v >= 0) {
+					// The process that is measured is this one, which may have less memory at the end.
+					if v := f.value(res); !(v >= 0) && f.unit != "bytes" {
 						t.Errorf("%s is %v", f.name, v)
 					}
 				}

@@ -97,7 +97,7 @@ The exit status is 1 if any connection failed, or any echo, answer or event was 
 	f.IntVar(&opt.Messages, "messages", 0, "messages exchanged on each new link by idle, storm and drain (default 1; idle 2, over wss 5)")
 	f.DurationVar(&opt.Duration, "duration", 0, "how long to measure (default 10s; idle 5s), or the bound of storm and drain (default 1m)")
 	f.DurationVar(&opt.WarmUp, "warm-up", 0, "load before the measure begins, negative for none (default 1s; sparse 2s)")
-	f.IntVar(&opt.WarmLinks, "warm-links", 0, "links that idle opens and keeps before it measures, negative for none (default 200)")
+	f.IntVar(&opt.WarmLinks, "warm-links", 0, "links that idle or events opens and keeps before it measures, negative for none (default of idle 200)")
 	f.DurationVar(&opt.Ramp, "ramp", 0, "spread the opening of the links over this time; 0 is as fast as 128 at a time get through")
 	f.DurationVar(&opt.Timeout, "timeout", 0, "bound for opening a link, for each echo and for closing; with HTTP for how long nothing moves (default 10s)")
 	f.IntVar(&opt.Storms, "storms", 0, "how many times storm drops all links (default 3)")

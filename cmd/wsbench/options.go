@@ -66,7 +66,8 @@ type Options struct {
 	// WarmUp runs the load before it is measured; with idle it is the rest between the last message and
 	// the measure. Negative means none.
 	WarmUp time.Duration
-	// WarmLinks are opened, used and kept before the memory measure of idle begins. Negative means none.
+	// WarmLinks are opened, used and kept before the memory measure of idle or events begins. Negative means
+	// none.
 	WarmLinks int
 	// Ramp spreads the opening of the links evenly. Zero opens as fast as 128 at a time get through.
 	Ramp time.Duration
@@ -228,7 +229,7 @@ func (o *Options) sizes() (smallest, largest int64) {
 // fits refuses a run that needs more descriptors than limit.
 func (o *Options) fits(limit int) error {
 	need := o.Connections + spareDescriptors
-	if o.Workload == workIdle {
+	if o.Workload == workIdle || o.Workload == workEvents {
 		need += o.WarmLinks
 	}
 	if need > limit {

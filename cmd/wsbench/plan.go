@@ -130,6 +130,7 @@ func (p *plan) options(c cell) Options {
 		o.Duration = 0 // it ends by itself
 	case workEvents:
 		o.Connections = p.streams
+		o.WarmLinks = p.streams / 5
 		o.Interval = eventInterval
 		o.Duration = max(o.Duration, eventInterval)
 	}

@@ -68,7 +68,7 @@ func TestReportTellsAboutHTTP(t *testing.T) {
 	r.ours, r.others = []string{"wsproxy"}, []string{"nginx"}
 	r.begin(newPlan(false, 0, 0), opt.cells())
 	for name, cpu := range map[string]float64{"wsproxy": 30, "nginx": 20} {
-		res := &Result{Proxy: &ProxyResult{MicrosPerMessage: cpu, MillisPerGiB: 10 * cpu}, Latency: &Quantiles{1, 1000, 2000, 3000, 4000, 5000}}
+		res := &Result{Proxy: &ProxyResult{MicrosPerMessage: cpu, MillisPerGiB: 10 * cpu, BytesPerLink: 100 * cpu}, Latency: &Quantiles{1, 1000, 2000, 3000, 4000, 5000}}
 		for _, c := range opt.cells() {
 			for i, f := range figures[c.workload] {
 				r.put(c, i, name, 0, f.value(res))
@@ -78,9 +78,10 @@ func TestReportTellsAboutHTTP(t *testing.T) {
 	text := r.markdown()
 	for _, want := range []string{
 		"5 interleaved rounds (get: 3, download: 3, upload: 3, events: 3)",
-		"| get      | http  | CPU per request, µs | 30.00 (30.00…30.00) | 20.00 (20.00…20.00) | 1.50 × nginx  ",
-		"| download | https | CPU per GiB, ms     | 300 (300…300)       | 200 (200…200)       | 1.50 × nginx  ",
-		"| events   | https | max latency, ms     | 5.00 (5.00…5.00)    | 5.00 (5.00…5.00)    | 1.00 × nginx  ",
+		"| get      | http  | CPU per request, µs      | 30.00 (30.00…30.00) | 20.00 (20.00…20.00) | 1.50 × nginx  ",
+		"| download | https | CPU per GiB, ms          | 300 (300…300)       | 200 (200…200)       | 1.50 × nginx  ",
+		"| events   | https | max latency, ms          | 5.00 (5.00…5.00)    | 5.00 (5.00…5.00)    | 1.00 × nginx  ",
+		"| events   | http  | memory per stream, bytes | 3000 (3000…3000)    | 2000 (2000…2000)    | 1.50 × nginx  ",
 		"**get**: 64 connections, on each a GET of 128 bytes when the last is answered, for 2s.",
 		"**download**: 4 connections, answers of 64.00 MiB one after the other, for 2s.",
 		"**upload**: 4 connections, POSTs of 64.00 MiB one after the other, for 2s.",
