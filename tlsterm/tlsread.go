@@ -238,6 +238,8 @@ var (
 	// writeBuffers hold what is written at once.
 	writeBuffers = sync.Pool{New: func() any { b := make([]byte, record.SealedSize(writeSize)); return &b }}
 
-	// cipherPool is for blocking connections, which have no goroutine of their own to keep ciphers for.
-	cipherPool = sync.Pool{New: func() any { return record.NewCiphers(64) }}
+	// cipherPool is for connections that no loop carries, which have nobody of their own to keep ciphers for.
+	// With fewer keys than are in use nearly every record needs its cipher made anew, a kilobyte of garbage:
+	// there is room for both keys of some two hundred connections, as in a loop.
+	cipherPool = sync.Pool{New: func() any { return record.NewCiphers(512) }}
 )
