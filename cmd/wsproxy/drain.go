@@ -62,14 +62,7 @@ have, since when they have been as they are, and why.
 Exit status: 0, or 2 when no wsproxy could be asked.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			reply, err := a.ask(cmd.Context(), os.Stderr, "backends")
-			if err != nil {
-				return err
-			}
-			if err := report(reply, os.Stdout, os.Stderr); err != nil {
-				return err
-			}
-			return printBackends(reply.Data, asJSON, time.Now(), os.Stdout)
+			return a.show(cmd.Context(), "backends", func(data []byte) error { return printBackends(data, asJSON, time.Now(), os.Stdout) })
 		},
 	}
 	a.flags(c)

@@ -48,6 +48,18 @@ func (a *asking) flags(c *cobra.Command) {
 	c.Flags().StringVar(&a.socket, "socket", "", "the `path` of the control socket, if the file does not lead to it")
 }
 
+// show asks, and has the data of a good answer printed.
+func (a asking) show(ctx context.Context, command string, print func(data []byte) error) error {
+	reply, err := a.ask(ctx, os.Stderr, command)
+	if err != nil {
+		return err
+	}
+	if err := report(reply, os.Stdout, os.Stderr); err != nil {
+		return err
+	}
+	return print(reply.Data)
+}
+
 // ask waits for the answer; Ctrl-C ends that. When there is none it says why and the exit status is 2.
 func (a asking) ask(ctx context.Context, stderr io.Writer, command string, args ...string) (control.Reply, error) {
 	ctx, cancel := signal.NotifyContext(ctx, os.Interrupt)

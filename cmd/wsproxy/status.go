@@ -30,14 +30,7 @@ answers that pause, reloads and what became of them, and the requests it has ref
 Exit status: 0, or 2 when no wsproxy could be asked.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			reply, err := a.ask(cmd.Context(), os.Stderr, "status")
-			if err != nil {
-				return err
-			}
-			if err := report(reply, os.Stdout, os.Stderr); err != nil {
-				return err
-			}
-			return printStatus(reply.Data, asJSON, time.Now(), os.Stdout)
+			return a.show(cmd.Context(), "status", func(data []byte) error { return printStatus(data, asJSON, time.Now(), os.Stdout) })
 		},
 	}
 	a.flags(c)

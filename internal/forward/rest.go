@@ -40,7 +40,7 @@ type rester interface {
 // carries the answer on.
 type rest struct {
 	free   atomic.Bool
-	arming atomic.Bool  // a wait is about to return: what comes now is not for it to do
+	arming atomic.Bool  // a wait asks the loop for a step: one that comes meanwhile must not wait within it
 	until  atomic.Int64 // when the pause is too long, in Unix nanoseconds; 0 for never
 
 	// Owned like the rest of the exchange.
