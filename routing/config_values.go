@@ -60,8 +60,12 @@ func choice[T, U any](key string, options []option[U], at func(*T) *U) field[T] 
 			d.fault(v, "%s%s", standing(v.node), allowedWords("", "", words))
 			return
 		}
+		word := v.node.Value
+		if v.node.ShortTag() == "!!bool" {
+			word = strings.ToLower(word) // YAML has True and TRUE as well
+		}
 		for _, o := range options {
-			if o.word == v.node.Value {
+			if o.word == word {
 				*at(into) = o.value
 				return
 			}

@@ -123,8 +123,11 @@ func wordShape(words []string) shape {
 	var all []any
 	for _, word := range words {
 		all = append(all, word)
-		if _, err := strconv.ParseFloat(word, 64); err == nil {
+		switch _, err := strconv.ParseFloat(word, 64); {
+		case err == nil:
 			all = append(all, json.Number(word))
+		case word == "true", word == "false":
+			all = append(all, word == "true")
 		}
 	}
 	return oneOf(shape{"enum": all})

@@ -161,7 +161,7 @@ var descriptions = map[string]description{
 	"backendEntry.url":       {text: "http://host:port or ws://, https://host:port or wss://, or builtin:echo.", value: backendShape},
 	"backendEntry.weight":    {text: "Its share beside the others'."},
 	"backendEntry.backup":    {text: "Whether it is used only when no other can be."},
-	"backendEntry.drain":     {text: "Whether it is left alone, so that it can be taken away. What it has goes on."},
+	"backendEntry.drain":     {text: "Whether it is left alone, so that it can be taken away. The WebSockets it has are closed with 1012, over drain.window."},
 	"backendEntry.max_links": {text: "How many WebSockets at most, those of other routes included; the route's max_links unless given."},
 	"backendEntry.tls":       {text: "How this backend is spoken to, instead of the route's tls."},
 

@@ -58,8 +58,9 @@ func (w *WebSocket) check() error {
 }
 
 var (
-	onOff     = []option[bool]{{"on", true}, {"off", false}}
-	offIsTrue = []option[bool]{{"on", false}, {"off", true}}
+	// The first of two words for a value is the one that is shown.
+	onOff     = []option[bool]{{"on", true}, {"off", false}, {"true", true}, {"false", false}}
+	offIsTrue = []option[bool]{{"on", false}, {"off", true}, {"true", false}, {"false", true}}
 	excesses  = []option[bool]{{"close", false}, {"wait", true}}
 
 	webSocketKeys = schema[WebSocket]{
